@@ -1,0 +1,3 @@
+"""mailbridge: a support desk that lives in mail."""
+
+__version__ = "0.1.0"

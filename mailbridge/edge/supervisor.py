@@ -1,0 +1,72 @@
+"""Keeps tasks running: one that fails is started again after a growing pause, the others go on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+FIRST_PAUSE = 0.5
+LONGEST_PAUSE = 30.0
+STEADY = 60.0  # seconds without a failure after which the pause starts small again
+
+
+class Supervisor:
+    """Owns the daemon's tasks."""
+
+    def __init__(self, log: structlog.stdlib.BoundLogger) -> None:
+        self._log = log
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self.restarts = 0
+
+    def start(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Run `work` under this name; when it raises it is run again, when it returns it is done."""
+        self._tasks[name] = asyncio.create_task(self._keep(name, work), name=name)
+
+    async def _keep(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        loop = asyncio.get_running_loop()
+        pause = FIRST_PAUSE
+        while True:
+            began = loop.time()
+            try:
+                await work()
+                return
+            except asyncio.CancelledError:
+                raise
+            except BaseExceptionGroup as group:
+                error: BaseException = group.exceptions[0]
+            except Exception as failure:
+                error = failure
+            if loop.time() - began > STEADY:
+                pause = FIRST_PAUSE
+            self.restarts += 1
+            self._log.error(
+                "task.failed",
+                task=name,
+                error=f"{type(error).__name__}: {error}",
+                restart_in=pause,
+                exc_info=error,
+            )
+            await asyncio.sleep(pause)
+            pause = min(LONGEST_PAUSE, pause * 2)
+
+    async def finish(self, *names: str, timeout: float) -> bool:
+        """Wait for tasks that were asked to stop; those that do not in time are cancelled. True if all did."""
+        tasks = [self._tasks[name] for name in names if name in self._tasks]
+        if not tasks:
+            return True
+        _, late = await asyncio.wait(tasks, timeout=timeout)
+        for task in late:
+            task.cancel()
+        if late:
+            await asyncio.wait(late, timeout=1)
+        return not late
+
+    async def cancel(self, *names: str) -> None:
+        """Stop tasks that have nothing to finish."""
+        tasks = [self._tasks[name] for name in names if name in self._tasks]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=1)

@@ -1,0 +1,332 @@
+"""Incoming mail: accepted, claimed, finished or kept apart. Queries.
+
+States: received -> done | quarantined -> (replay) received ... | dropped. A claim is a lease: it lapses when
+its owner dies, and every lapse has counted as an attempt.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, update
+
+from mailbridge.core.mail import Envelope
+from mailbridge.store.rows import AnyRow, new_id
+from mailbridge.store.tables import decision, inbound, inbound_raw, inbound_seen
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMail:
+    """A mail that is on disk, claimed for work. `attempt` counts from 1."""
+
+    id: int
+    mailbox: str
+    envelope: Envelope
+    source: str
+    received_at: datetime
+    attempt: int
+    raw: bytes = field(repr=False)
+
+
+_SEEN = select(inbound_seen.c.inbound_id, inbound_seen.c.seen_at).where(
+    inbound_seen.c.dedupe_key == bindparam("k")
+)
+_INSERT = insert(inbound)
+_INSERT_RAW = insert(inbound_raw)
+_INSERT_SEEN = insert(inbound_seen)
+
+
+def accept(
+    conn: Connection,
+    *,
+    mailbox: str,
+    envelope: Envelope,
+    raw: bytes,
+    source: str,
+    dedupe_key: bytes,
+    now: datetime,
+    window: timedelta,
+) -> tuple[int, bool]:
+    """Store a mail, or count it as the duplicate of one that came within `window`. (id, duplicate?)."""
+    seen = conn.execute(_SEEN, {"k": dedupe_key}).first()
+    if seen is not None and now - seen.seen_at < window:
+        conn.execute(
+            update(inbound).where(inbound.c.id == seen.inbound_id).values(duplicates=inbound.c.duplicates + 1)
+        )
+        return int(seen.inbound_id), True
+    made = conn.execute(
+        _INSERT,
+        {
+            "mailbox": mailbox,
+            "envelope_from": envelope.mail_from or "",
+            "rcpt_to": " ".join(envelope.rcpt_to),
+            "source": source[:100],
+            "received_at": now,
+            "size": len(raw),
+            "state": "received",
+        },
+    )
+    number = new_id(made)
+    conn.execute(_INSERT_RAW, {"inbound_id": number, "data": raw})
+    if seen is None:
+        conn.execute(_INSERT_SEEN, {"dedupe_key": dedupe_key, "inbound_id": number, "seen_at": now})
+    else:
+        conn.execute(
+            update(inbound_seen)
+            .where(inbound_seen.c.dedupe_key == dedupe_key)
+            .values(inbound_id=number, seen_at=now)
+        )
+    return number, False
+
+
+def claim(
+    conn: Connection, *, now: datetime, lease: timedelta, limit: int, max_bytes: int
+) -> list[StoredMail]:
+    """Up to `limit` mails to work on, oldest first, leased until now + lease, about `max_bytes` at most.
+
+    A mail whose lease lapsed is claimed again. One statement on both databases (P32 of the library notes).
+    """
+    free = or_(inbound.c.lease_until.is_(None), inbound.c.lease_until < now)
+    waiting = conn.execute(
+        select(inbound.c.id, inbound.c.size)
+        .where(inbound.c.state == "received", free)
+        .order_by(inbound.c.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    ).all()
+    ids: list[int] = []
+    total = 0
+    for row in waiting:
+        if ids and total + row.size > max_bytes:
+            break
+        ids.append(row.id)
+        total += row.size
+    if not ids:
+        return []
+    conn.execute(
+        update(inbound)
+        .where(inbound.c.id.in_(ids))
+        .values(lease_until=now + lease, attempts=inbound.c.attempts + 1)
+    )
+    rows = conn.execute(
+        select(
+            inbound.c.id,
+            inbound.c.mailbox,
+            inbound.c.envelope_from,
+            inbound.c.rcpt_to,
+            inbound.c.source,
+            inbound.c.received_at,
+            inbound.c.attempts,
+            inbound_raw.c.data,
+        )
+        .select_from(inbound.join(inbound_raw))
+        .where(inbound.c.id.in_(ids))
+        .order_by(inbound.c.id)
+    )
+    return [
+        StoredMail(
+            row.id,
+            row.mailbox,
+            Envelope(row.envelope_from or None, tuple(row.rcpt_to.split())),
+            row.source,
+            row.received_at,
+            row.attempts,
+            row.data,
+        )
+        for row in rows
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """How a mail ended: its row and its decision record."""
+
+    inbound_id: int
+    attempt: int
+    state: str
+    message_id: str
+    ticket_id: int | None
+    reason: str = ""
+    detail: str = ""
+    record: dict[str, Any] = field(default_factory=dict)
+    """Columns of `decision`, but for the ids and time."""
+
+
+_FINISH = (
+    update(inbound)
+    .where(
+        inbound.c.id == bindparam("b_id"),
+        inbound.c.state == "received",
+        inbound.c.attempts == bindparam("b_attempt"),
+    )
+    .values(
+        state=bindparam("b_state"),
+        message_id=bindparam("b_message_id"),
+        ticket_id=bindparam("b_ticket_id"),
+        reason=bindparam("b_reason"),
+        detail=bindparam("b_detail"),
+        processed_at=bindparam("b_now"),
+        lease_until=None,
+    )
+)
+_INSERT_DECISION = insert(decision)
+
+
+class LostClaimError(Exception):
+    """Another worker has taken this mail over (our lease lapsed): nothing of ours may be written."""
+
+
+def finish(conn: Connection, done: Finish, now: datetime) -> None:
+    """Write the end of a mail and its one decision record. LostClaimError when the claim is no longer ours."""
+    changed = conn.execute(
+        _FINISH,
+        {
+            "b_id": done.inbound_id,
+            "b_attempt": done.attempt,
+            "b_state": done.state,
+            "b_message_id": done.message_id,
+            "b_ticket_id": done.ticket_id,
+            "b_reason": done.reason,
+            "b_detail": done.detail,
+            "b_now": now,
+        },
+    )
+    if changed.rowcount != 1:
+        raise LostClaimError(f"inbound {done.inbound_id}")
+    conn.execute(
+        _INSERT_DECISION,
+        {**done.record, "inbound_id": done.inbound_id, "ticket_id": done.ticket_id, "decided_at": now},
+    )
+
+
+def unprocessed(conn: Connection) -> int:
+    """How many mails wait for work."""
+    return int(
+        conn.execute(
+            select(func.count()).select_from(inbound).where(inbound.c.state == "received")
+        ).scalar_one()
+    )
+
+
+def counts(conn: Connection) -> dict[str, int]:
+    """Mails by state, and those in quarantine by reason as 'quarantined:REASON'."""
+    rows = conn.execute(select(inbound.c.state, func.count()).group_by(inbound.c.state)).all()
+    found = {str(state): int(count) for state, count in rows}
+    reasons = conn.execute(
+        select(inbound.c.reason, func.count())
+        .where(inbound.c.state == "quarantined")
+        .group_by(inbound.c.reason)
+    ).all()
+    found.update({f"quarantined:{reason}": int(count) for reason, count in reasons})
+    return found
+
+
+def listed(
+    conn: Connection, *, state: str | None = None, limit: int = 100, before: int | None = None
+) -> Sequence[AnyRow]:
+    """Mails without their bytes, newest first."""
+    query = select(inbound).order_by(inbound.c.id.desc()).limit(limit)
+    if state is not None:
+        query = query.where(inbound.c.state == state)
+    if before is not None:
+        query = query.where(inbound.c.id < before)
+    return conn.execute(query).all()
+
+
+def row(conn: Connection, number: int) -> AnyRow | None:
+    """One mail without its bytes."""
+    return conn.execute(select(inbound).where(inbound.c.id == number)).first()
+
+
+def ids_by_message_id(conn: Connection, message_id: str) -> list[int]:
+    """All mails that came with this Message-ID: some mailers use one twice."""
+    return list(
+        conn.execute(
+            select(inbound.c.id).where(inbound.c.message_id == message_id).order_by(inbound.c.id)
+        ).scalars()
+    )
+
+
+def raw(conn: Connection, number: int) -> bytes | None:
+    """The bytes as they came."""
+    return conn.execute(select(inbound_raw.c.data).where(inbound_raw.c.inbound_id == number)).scalar()
+
+
+def decision_of(conn: Connection, number: int) -> AnyRow | None:
+    """The decision record of one mail."""
+    return conn.execute(select(decision).where(decision.c.inbound_id == number)).first()
+
+
+def replay(conn: Connection, number: int, who: str, now: datetime) -> bool:
+    """Put a quarantined mail back to be worked on as if it had just come; False when it is not in quarantine.
+
+    Its decision record moves to the mail's history, with who asked.
+    """
+    found = conn.execute(
+        select(inbound.c.history).where(inbound.c.id == number, inbound.c.state == "quarantined")
+    )
+    history = found.scalar()
+    if history is None:
+        return False
+    past = json.loads(history)
+    old = conn.execute(select(decision).where(decision.c.inbound_id == number)).mappings().first()
+    if old is not None:
+        past.append(
+            {**{k: str(v) for k, v in old.items()}, "replayed_by": who, "replayed_at": now.isoformat()}
+        )
+    conn.execute(delete(decision).where(decision.c.inbound_id == number))
+    conn.execute(
+        update(inbound)
+        .where(inbound.c.id == number)
+        .values(
+            state="received",
+            reason="",
+            detail="",
+            attempts=0,
+            lease_until=None,
+            processed_at=None,
+            history=json.dumps(past[-20:]),
+        )
+    )
+    return True
+
+
+def drop(conn: Connection, number: int) -> bool:
+    """Mark a quarantined mail as not wanted; its bytes stay until the quarantine's age limit."""
+    done = conn.execute(
+        update(inbound)
+        .where(inbound.c.id == number, inbound.c.state == "quarantined")
+        .values(state="dropped")
+    )
+    return bool(done.rowcount)
+
+
+def release_leases(conn: Connection) -> int:
+    """Free every claimed mail. Only for a daemon that knows it is alone, at its start."""
+    done = conn.execute(
+        update(inbound)
+        .where(inbound.c.state == "received", inbound.c.lease_until.is_not(None))
+        .values(lease_until=None)
+    )
+    return done.rowcount
+
+
+def expire_quarantine(conn: Connection, before: datetime, limit: int = 100) -> list[int]:
+    """Forget mails quarantined or dropped before that time: their bytes go, the row stays as `dropped`."""
+    old = list(
+        conn.execute(
+            select(inbound.c.id)
+            .select_from(inbound.join(inbound_raw))
+            .where(inbound.c.state.in_(("quarantined", "dropped")), inbound.c.processed_at < before)
+            .order_by(inbound.c.id)
+            .limit(limit)
+        ).scalars()
+    )
+    if old:
+        conn.execute(delete(inbound_raw).where(inbound_raw.c.inbound_id.in_(old)))
+        conn.execute(update(inbound).where(inbound.c.id.in_(old)).values(state="dropped"))
+    return old
