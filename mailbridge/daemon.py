@@ -168,7 +168,12 @@ class Daemon:
         if delivery.method == "maildir":
             return MaildirSubmitter(delivery.maildir, self._log)
         password = self.settings.delivery_password
-        return SmtpSubmitter(delivery, password.get_secret_value() if password else None, self._log)
+        return SmtpSubmitter(
+            delivery,
+            password.get_secret_value() if password else None,
+            self._log,
+            hostname=self.settings.server.hostname,
+        )
 
     async def _tidy(self) -> None:
         """Once an hour: forget quarantined mail past its age, and say so."""

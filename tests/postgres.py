@@ -40,8 +40,12 @@ class PostgresServer:
             nobody = pwd.getpwnam("nobody")
             self._as = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
             os.chown(self.folder, nobody.pw_uid, nobody.pw_gid)
-        self._bin = self._reachable(_wheel()) / "bin"
-        self._initdb()
+        try:
+            self._bin = self._reachable(_wheel()) / "bin"
+            self._initdb()
+        except BaseException:
+            self.remove()
+            raise
 
     def url(self, database: str) -> str:
         """The URL of a database, without the password."""
@@ -145,9 +149,15 @@ class PostgresServer:
             return install
         self._copied = Path(tempfile.mkdtemp(prefix="mb-pg-", dir="/tmp"))  # memory may be mounted noexec
         self._copied.chmod(0o755)
-        copy = self._copied / "install"
-        shutil.copytree(install, copy, ignore=shutil.ignore_patterns("include"), symlinks=True)
-        return copy
+        package = install.parent
+        for folder in (
+            install,
+            package.with_name(f"{package.name}.libs"),
+        ):  # the libraries lie beside the package
+            if folder.is_dir():
+                copy = self._copied / folder.relative_to(package.parent)
+                shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("include"), symlinks=True)
+        return self._copied / install.relative_to(package.parent)
 
     def _await_ready(self) -> None:
         assert self._process is not None

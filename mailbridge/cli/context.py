@@ -72,6 +72,7 @@ def settings_of(given: Path | None) -> Settings:
 def parts_of(given: Path | None) -> Iterator[Parts]:
     """The services, closed at the end; known troubles become words and sysexits."""
     settings = settings_of(given)
+    from mailbridge import logs
     from mailbridge.core.render import TemplateError
     from mailbridge.parts import Parts, SchemaOldError
     from mailbridge.service.desk import NotPossibleError
@@ -79,6 +80,7 @@ def parts_of(given: Path | None) -> Iterator[Parts]:
     from mailbridge.store.engine import StoreSettingsError, StoreUnavailable
     from mailbridge.store.migrate import SchemaTooNewError
 
+    logs.configure("text", "warning", sys.stderr)
     parts = Parts(settings)
     try:
         yield parts.ready()

@@ -22,6 +22,7 @@ def is_valid(address: str) -> bool:
     local, at, domain = address.rpartition("@")
     return bool(
         at
+        and address.isprintable()  # no controls, bidi marks or other invisible characters
         and len(local.encode("utf-8", "replace")) <= 64
         and len(domain.encode("utf-8", "replace")) <= 255
         and _LOCAL.fullmatch(local)

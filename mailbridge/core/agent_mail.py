@@ -20,7 +20,7 @@ def agent_speaks(case: Case) -> d.Decision | None:
     """Agents act only with the token of a notification that was sent to them."""
     sender = case.sender
     speaker = case.facts.agent_by_address(sender.key) if sender is not None else None
-    if case.mail.classification.kind in AUTOMATIC and speaker is not None:
+    if case.kind in AUTOMATIC and speaker is not None:
         return quarantine(case, QuarantineReason.AUTOMATIC, "automatic mail from an agent's address")
     for evidence, token in case.keys.tokens(TokenKind.AGENT):
         owner = case.facts.agent_by_id(subject_numbers(token.subject)[0])

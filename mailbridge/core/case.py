@@ -71,6 +71,22 @@ class Case:
         return author if author is not None and is_valid(author.address) else None
 
     @property
+    def kind(self) -> Kind:
+        """The kind of the mail; what comes through a list that is our own mailbox is a person's word."""
+        kind = self.mail.classification.kind
+        if kind is Kind.MAILING_LIST and self._through_our_own_list():
+            return Kind.HUMAN
+        return kind
+
+    def _through_our_own_list(self) -> bool:
+        # RFC 2369 List-Post: <mailto:support@desk.example>; RFC 2919 List-Id: <support.desk.example>
+        named = f"{self.mail.header('List-Post')} {self.mail.header('List-Id')}".casefold()
+        return any(
+            f"mailto:{address}>" in named or f"<{address.replace('@', '.')}>" in named
+            for address in self.policy.own
+        )
+
+    @property
     def match(self) -> Match:
         """What the ladder says."""
         return resolve(self.keys, self.facts, self.sender.key if self.sender else None)

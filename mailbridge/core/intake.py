@@ -65,7 +65,7 @@ def _own_mail(case: Case) -> d.Decision | None:
 def _bounce(case: Case) -> d.Decision | None:
     """A bounce counts only with a signed address or id of ours: anything else may be forged."""
     report = case.mail.bounce
-    if case.mail.classification.kind is not Kind.BOUNCE or report is None:
+    if case.kind is not Kind.BOUNCE or report is None:
         return None
     for evidence, token in case.keys.tokens(TokenKind.BOUNCE):
         sent = case.facts.sent.get(token.subject)
@@ -111,7 +111,7 @@ def _no_identity(case: Case) -> d.Decision | None:
 
 
 def _automatic(case: Case) -> d.Decision | None:
-    kind = case.mail.classification.kind
+    kind = case.kind
     match = case.match
     if kind not in AUTOMATIC:
         return None
@@ -238,9 +238,10 @@ def _withhold_acknowledgement(case: Case) -> str:
     related = theirs == sent_by or theirs.endswith("." + sent_by) or sent_by.endswith("." + theirs)
     if not related:
         return f"From ({theirs}) and envelope sender ({sent_by}) do not agree"
-    if case.mail.classification.kind is not Kind.HUMAN:
+    if case.kind is not Kind.HUMAN:
         return "automatic mail"
-    if any(case.mail.header(name) for name in ("List-Id", "List-Unsubscribe", "List-Post")):
+    ours = case.mail.classification.kind is Kind.MAILING_LIST  # and yet HUMAN: it came through our own list
+    if not ours and any(case.mail.header(name) for name in ("List-Id", "List-Unsubscribe", "List-Post")):
         return "list mail"
     precedence = case.mail.header("Precedence").strip().lower()
     if precedence in ("bulk", "junk", "list"):

@@ -33,7 +33,7 @@ class Content:
     defects: tuple[str, ...]
 
 
-_BASE64_AND_BLANKS: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/= \t\r\n"
+_BASE64_LETTERS: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
 _TEXT_TYPES: Final = frozenset({"text/plain", "text/html"})
 _REPORT_TYPES: Final = frozenset(
     {"message/delivery-status", "message/global-delivery-status", "message/disposition-notification",
@@ -91,9 +91,7 @@ def read_content(structure: Structure, limits: ParseLimits, html_to_text: Callab
         if html:
             htmls.append(html)
     texts = [text for text in texts if text.strip()] or texts[:1]
-    text = "\n".join(
-        text if text.endswith("\n") or n == len(texts) - 1 else text + "\n" for n, text in enumerate(texts)
-    )
+    text = "".join(text if text.endswith("\n") else text + "\n" for text in texts[:-1]) + "".join(texts[-1:])
     if len(htmls) > 1:
         reader.note("several-html")  # never joined: one part's open tag would swallow the next (EFAIL)
     if len(reader.attachments) > limits.max_attachments:
@@ -225,8 +223,7 @@ def _decode_transfer(reader: _Reader, leaf: _Leaf) -> bytes:
         case "quoted-printable" | "quoted_printable" | "quotedprintable" | "q":
             return binascii.a2b_qp(raw)
         case "base64" | "base-64" | "b":
-            junk = raw.translate(None, _BASE64_AND_BLANKS)
-            if junk and len(junk) * 20 > len(raw) and leaf.kind.startswith("text/"):
+            if leaf.kind.startswith("text/") and _looks_written(raw):
                 reader.note("bad-base64")
                 return raw
             return decode_base64(raw)
@@ -237,6 +234,12 @@ def _decode_transfer(reader: _Reader, leaf: _Leaf) -> bytes:
             if leaf.encoding not in {"7-bit", "8-bit", "7bits", "8bits", "none", "text", "utf-8", "us-ascii"}:
                 reader.note("unknown-encoding")
             return raw
+
+
+def _looks_written(raw: bytes) -> bool:
+    """Whether what is said to be base64 is plainly text: its first line has blanks, or much that is no base64."""
+    line = raw[:2000].strip().partition(b"\n")[0].strip()
+    return b" " in line or len(line.translate(None, _BASE64_LETTERS)) * 4 > len(line)
 
 
 def _line_ends(text: str) -> str:

@@ -27,27 +27,29 @@ def take_uuencoded(text: str) -> tuple[str, list[UuFile]]:
     kept: list[str] = []
     files: list[UuFile] = []
     lines = text.split("\n")
-    ends = [n for n, line in enumerate(lines) if line.rstrip() == "end"]
     at = 0
     while at < len(lines):
-        begin = _BEGIN.match(lines[at].rstrip())
-        while ends and ends[0] <= at:
-            ends.pop(0)
-        if begin and ends:
-            content = _uudecode(lines[at + 1 : ends[0]])
-            if content is not None:
-                files.append(UuFile(begin[1].strip(), content))
-                at = ends[0] + 1
-                continue
+        begin = _BEGIN.match(lines[at].rstrip()) if lines[at].startswith("begin ") else None
+        found = _uudecode(lines, at + 1) if begin else None
+        if begin and found:
+            files.append(UuFile(begin[1].strip(), found[0]))
+            at = found[1]
+            continue
         kept.append(lines[at])
         at += 1
     return "\n".join(kept), files
 
 
-def _uudecode(lines: list[str]) -> bytes | None:
+def _uudecode(lines: list[str], at: int) -> tuple[bytes, int] | None:
+    """The bytes up to the line `end`, and the number of the line after it; None when a line is no uu line.
+
+    A `begin` line is none, so that each line is looked at twice at most.
+    """
     out = bytearray()
-    for line in lines:
-        line = line.rstrip("\r")
+    for number in range(at, len(lines)):
+        line = lines[number].rstrip("\r")
+        if line.rstrip() == "end":
+            return bytes(out), number + 1
         if not line.strip() or line == "`":
             continue
         if not _UU_LINE.fullmatch(line):
@@ -62,7 +64,7 @@ def _uudecode(lines: list[str]) -> bytes | None:
                 out += binascii.a2b_uu(raw[:length])
             except binascii.Error:
                 return None
-    return bytes(out)
+    return None
 
 
 def flowed(text: str, *, delsp: bool) -> str:

@@ -18,6 +18,7 @@ from typing import Any, Final
 from mailparser.dates import parse_mail_date
 from mailparser.utils import get_addresses
 
+from mailbridge.core.address import is_valid
 from mailbridge.core.mail import Address
 from mailbridge.core.text import decode_words, one_line
 
@@ -29,6 +30,7 @@ _SPEC: Final = rf"{_ATOM}(?:\.{_ATOM})*@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*"
 _SIMPLE: Final = re.compile(
     rf"(?:([A-Za-z0-9 _.'-]{{0,100}}?|\"[A-Za-z0-9 _.,'@()-]{{0,100}}\") ?<({_SPEC})>|({_SPEC}))"
 )
+_BARE: Final = re.compile(_SPEC)
 _ID: Final = re.compile(r"<([^<>]{1,1100})>")
 _SPACE: Final = re.compile(r"\s+")
 
@@ -79,9 +81,38 @@ def author(values: Sequence[str], limit: int) -> Author:
     bad = len(values) != 1
     for value in values:
         found, evidence = _read(value)
+        if evidence and len(found) == 1 and _is_only_address(value, found[0]):
+            phrase = value.rpartition("<")[0].replace('"', "") or found[0].name
+            found = [Address(one_line(decode_words(phrase), _MAX_NAME), found[0].address)]
+        elif evidence:
+            bad = True
+            found = found or _only_candidate(value)
         mailboxes += found
-        bad = bad or len(found) != 1 or bool(evidence)
+        bad = bad or len(found) != 1 or not is_valid(found[0].address)
     return Author(tuple(mailboxes[:limit]), bad)
+
+
+def _is_only_address(value: str, found: Address) -> bool:
+    """Whether a field that is not quite right (`Doe, Anne <anne@x.example>`) still names one address only.
+
+    Judged on what was written and on what it decodes to: no second at-sign, but for the same address repeated.
+    """
+    shown = decode_words(value)
+    rest = shown.replace(found.address, "")
+    return value.count("<") == value.count(">") == 1 and value.rstrip().endswith(">") and "@" not in rest
+
+
+def _only_candidate(value: str) -> list[Address]:
+    """The one thing in a broken field that looks like an address, to be shown; never an identity."""
+    at = value.find("@")
+    if at < 0 or value.count("@") != 1:
+        return []
+    start = max(at - _BEFORE_AT, 0)
+    found = _BARE.search(value[start : at + 1 + _AFTER_AT])
+    if not found:
+        return []
+    name = one_line(decode_words(value[: start + found.start()]), _MAX_NAME).strip("<>\"' ")
+    return [Address(name, found[0])]
 
 
 def date_of(value: str) -> datetime | None:

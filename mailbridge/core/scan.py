@@ -31,6 +31,8 @@ class ParseLimits:
     """Above it address parsing is felt (1 s at 256 KB). A longer field is cut, not refused."""
     max_boundary_lines: int = 1000
     """Two per part at most, with room for nested closings."""
+    max_dashed_lines: int = 50_000
+    """Lines that start with two dashes and are no boundary; each is looked at, and no letter has so many."""
     max_depth: int = 30
     """Real mail nests up to 6 (signed, mixed, related, alternative, forwarded twice)."""
     max_parts: int = 500
@@ -108,7 +110,7 @@ _KNOWN_FIELD: Final = re.compile(
     rb"|user-agent|importance|thread-[a-z]+|status)[ \t]*:",
     re.I,
 )
-_GUESSED: Final = re.compile(rb"(?:\A|\n)--([^\r\n]{1,200}?)[ \t]*\r?\nContent-", re.I)
+_GUESSED: Final = re.compile(rb"\n--([^\r\n]{1,200}?)[ \t]*\r?\nContent-", re.I)
 _GUESS_WITHIN: Final = 64 << 10
 
 
@@ -248,6 +250,7 @@ class _Counter:
 
     limits: ParseLimits
     lines: int = 0
+    dashed: int = 0
     parts: int = 0
     boundaries: int = 0
     header_bytes: int = 0
@@ -280,6 +283,9 @@ def _split(raw: bytes, root: Node, counter: _Counter, boundary: bytes = b"") -> 
             level = levels.get(line[:-2])
             closing = level is not None
         if level is None:
+            counter.dashed += 1
+            if counter.dashed > limits.max_dashed_lines:
+                return Excess(f"more than {limits.max_dashed_lines} lines that start with two dashes")
             at = line_end
             continue
         counter.lines += 1
@@ -333,5 +339,5 @@ def _split(raw: bytes, root: Node, counter: _Counter, boundary: bytes = b"") -> 
 def _retry_guessed(raw: bytes, root: Node, counter: _Counter, defects: list[str]) -> Excess | None:
     """A multipart whose boundary is absent or never comes: take the first line that looks like one."""
     defects.append("no-boundary")
-    found = _GUESSED.search(raw, root.start, min(root.end, root.start + _GUESS_WITHIN))
+    found = _GUESSED.search(raw, root.start - 1, min(root.end, root.start + _GUESS_WITHIN))
     return _split(raw, root, counter, found[1]) if found else None

@@ -304,6 +304,7 @@ def _word_bytes(encoding: str, text: str) -> bytes:
 
 
 _NOT_BASE64: Final = re.compile(rb"[^A-Za-z0-9+/]")
+_MAX_PIECES: Final = 1000  # senders that pad each piece pad each file or line; more is made to cost time
 _BASE64_AND_LINES: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=\r\n"
 
 
@@ -319,7 +320,7 @@ def decode_base64(raw: bytes) -> bytes:
             head = decode_base64(raw[:pad])
             if rest.translate(None, _BASE64_AND_LINES):
                 return head
-            pieces = [piece for piece in re.split(rb"=+\s*", rest) if piece]
+            pieces = re.split(rb"=+\s*", rest, maxsplit=_MAX_PIECES)[:_MAX_PIECES]
             return head + b"".join(decode_base64(piece) for piece in pieces)
     try:
         return binascii.a2b_base64(raw)

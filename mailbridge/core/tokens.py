@@ -4,10 +4,12 @@ A token is a short text that only a holder of the key ring can make. It rides in
 in a Message-ID and in a marker in the body. All three survive what mail systems do to them: they are plain
 ASCII, and reading ignores case because some systems fold addresses.
 
-The signature is HMAC-SHA256 cut to 128 bits, written in base32. It covers the purpose (address, Message-ID
+The signature is HMAC-SHA256 cut to 96 bits, written in base32: more would leave a mailbox's name too little of
+the 64 octets of a local part, and no one gets to try 2^95 mails. It covers the purpose (address, Message-ID
 or body), the kind, the key's id and every field, so that no signature is good anywhere but where it was made.
 
-Standards: RFC 2104 and FIPS 180-4 (HMAC, SHA-256; cut as RFC 2104 section 5 allows), RFC 4648 section 6
+Standards: RFC 2104 and FIPS 180-4 (HMAC, SHA-256; cut to less than the half that RFC 2104 section 5
+recommends, and more than its least of 80 bits), RFC 4648 section 6
 (base32), RFC 5321 4.5.3.1.1 (64 octets of local part), RFC 5322 3.6.4 (Message-ID), RFC 5233 (plus-tags).
 """
 
@@ -25,8 +27,8 @@ _BASE36 = "0123456789abcdefghijklmnopqrstuvwxyz"
 TICKET_KEY_LENGTH = 10
 MAX_SUBJECT = 10
 """The longest `Token.subject`, in characters."""
-_SIGNATURE_BYTES = 16
-_SIGNATURE_LENGTH = 26
+_SIGNATURE_BYTES = 12
+_SIGNATURE_LENGTH = 20
 MAX_TAG = 1 + 1 + 1 + TICKET_KEY_LENGTH + MAX_SUBJECT + _SIGNATURE_LENGTH
 """The longest tag, in octets, under a key whose id is one character (as all ids of `service.keys` are)."""
 MAX_MAILBOX_LOCAL = 64 - len("+") - MAX_TAG
@@ -38,7 +40,7 @@ _KEY_ID = re.compile(r"[a-z0-9]{1,4}")
 _TICKET = r"[0-9a-hjkmnp-tv-z]{10}"
 _SUBJECT = r"[a-z0-9]+(?:\.[a-z0-9]+)*"
 _HEAD = r"(?P<kind>[tab])(?P<key>[a-z0-9]{1,4})"
-_SIGNATURE = r"(?P<signature>[a-z2-7]{26})"
+_SIGNATURE = r"(?P<signature>[a-z2-7]{20})"
 _TEXT = re.compile(rf"{_HEAD}-(?P<ticket>{_TICKET})(?P<subject>(?:{_SUBJECT})?){_SIGNATURE}")
 _MESSAGE_ID = re.compile(
     rf"<mb\.{_HEAD}-(?P<ticket>{_TICKET})-(?P<subject>(?:{_SUBJECT})?)-(?P<nonce>[a-z0-9]{{1,32}})-{_SIGNATURE}"
@@ -46,7 +48,7 @@ _MESSAGE_ID = re.compile(
 )
 _LONGEST_TEXT = 64
 _LONGEST_MESSAGE_ID = 400
-_MARKER = re.compile(r"\[ref:([A-Za-z0-9.-]{30,64})\]", re.IGNORECASE | re.ASCII)
+_MARKER = re.compile(r"\[ref:([A-Za-z0-9.-]{24,64})\]", re.IGNORECASE | re.ASCII)
 _DASHES = "-\u2010\u2011\u2012\u2013\u2014\u2212"
 _KEY_TEXT = re.compile(rf"([0-9A-Za-z]{{5}})[{_DASHES} ]?([0-9A-Za-z]{{5}})")
 _SUBJECT_TAG = re.compile(rf"\[#([0-9A-Za-z]{{5}}[{_DASHES} ]?[0-9A-Za-z]{{5}})\]")
@@ -178,7 +180,7 @@ class KeyRing:
             return Forged(text, f"no key {found['key']!r} in the ring")
         kind = TokenKind(found["kind"])
         expected = _signature(key, purpose, kind, found["ticket"], found["subject"], *more)
-        # Compared as text: the last of the 26 letters has two idle bits, so bytes would allow four spellings.
+        # Compared as text: the last of the 20 letters has four idle bits, so bytes would allow sixteen spellings.
         if not hmac.compare_digest(expected, found["signature"]):
             return Forged(text, "the signature is wrong")
         try:
@@ -188,7 +190,7 @@ class KeyRing:
 
 
 def _signature(key: Key, purpose: str, kind: TokenKind, *fields: str) -> str:
-    """128 bits over all that gives the token its meaning; NUL separates, and no field can contain it."""
+    """96 bits over all that gives the token its meaning; NUL separates, and no field can contain it."""
     message = "\0".join(("mailbridge", purpose, kind, key.id, *fields)).encode("ascii")
     digest = hmac.digest(key.secret, message, "sha256")[:_SIGNATURE_BYTES]
     return base64.b32encode(digest).decode("ascii").rstrip("=").lower()

@@ -54,6 +54,7 @@ class IntakeWorker:
         self._wake = wake
         self._on_done = on_done
         self._log = log
+        self._claimed: set[int] = set()
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -63,6 +64,10 @@ class IntakeWorker:
 
     async def run(self) -> None:
         """Work until `stop`. Raises when the database or the pool fails: the supervisor starts it again."""
+        if self._claimed:  # the database or the pool failed before: these are still ours
+            ids = sorted(self._claimed)
+            await self._database.awrite(lambda conn: inbound.unclaim(conn, ids))
+            self._claimed.clear()
         read: asyncio.Queue[Batch | None] = asyncio.Queue(maxsize=1)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._read(read), name="intake-read")
@@ -72,6 +77,7 @@ class IntakeWorker:
         while not self._stopping.is_set():
             self._wake.clear()
             claimed = await self._database.awrite(self._claim)
+            self._claimed.update(mail.id for mail in claimed)
             if claimed:
                 await out.put(await self._parse(claimed))
             else:
@@ -110,6 +116,7 @@ class IntakeWorker:
     def _process(self, batch: Batch, loop: asyncio.AbstractEventLoop) -> None:
         for receipt in self._service.process(batch):
             self._report(receipt)
+            self._claimed.discard(receipt.inbound_id)
             loop.call_soon_threadsafe(self._on_done, 1)
 
     def _report(self, receipt: Receipt) -> None:

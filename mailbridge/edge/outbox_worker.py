@@ -14,7 +14,8 @@ import structlog
 
 from mailbridge.core.outgoing import Outgoing, SmarthostDown, SubmissionResult
 from mailbridge.core.ports import Clock
-from mailbridge.service.sending import Sending
+from mailbridge.service.sending import Sending, SendingReceipt
+from mailbridge.store.engine import StoreUnavailable
 from mailbridge.store.outbox import Claimed
 
 AHEAD = 8  # mails claimed a hand: one claim serves several, and a kill repeats no more than are under way
@@ -113,7 +114,7 @@ class OutboxWorker:
         self._busy.discard(task)
         self._wake.set()
         if not task.cancelled() and (error := task.exception()) is not None:
-            # The database was away while recording: the lease lapses and the same bytes go out again.
+            # Our own fault: the lease lapses and the same bytes go out again.
             self._log.error("outbox.record_failed", error=str(error))
 
     async def _hand(self, item: Claimed) -> None:
@@ -136,7 +137,7 @@ class OutboxWorker:
         if self._pause:
             self._log.info("outbox.smarthost_back")
         self._pause, self._resume_at, self.down = 0.0, 0.0, ""
-        receipt = await asyncio.to_thread(self._service.record, item, result.recipients)
+        receipt = await self._record(item, result)
         for address, state in receipt.states.items():
             level = self._log.info if state == "sent" else self._log.warning
             level(
@@ -147,6 +148,17 @@ class OutboxWorker:
                 state=state,
                 reply=receipt.replies[address],
             )
+
+    async def _record(self, item: Claimed, result: SubmissionResult) -> SendingReceipt:
+        """Write the result down, however long the database is away: the mail is out, and must not go again."""
+        pause = 0.5
+        while True:
+            try:
+                return await asyncio.to_thread(self._service.record, item, result.recipients)
+            except StoreUnavailable as error:
+                self._log.warning("outbox.record_waits", id=item.id, why=str(error))
+                await asyncio.sleep(pause)
+                pause = min(10.0, pause * 2)
 
     async def _smarthost_down(self, fault: SmarthostDown, items: list[Claimed]) -> None:
         loop = asyncio.get_running_loop()

@@ -196,7 +196,7 @@ class ParsePool:
         return pool
 
     async def _stop(self, pool: ProcessPool) -> None:
-        pool.stop()
+        pool.stop()  # type: ignore[no-untyped-call]  # pebble leaves it unannotated
         try:
             async with asyncio.timeout(_CLOSE_WITHIN):
                 await asyncio.to_thread(pool.join)

@@ -14,7 +14,7 @@ from typing import assert_never
 from mailbridge.core import commands
 from mailbridge.core import decision as d
 from mailbridge.core.address import domain_of, with_tag
-from mailbridge.core.compose import bound_references, compose, is_message_id, reply_subject
+from mailbridge.core.compose import bound_references, compose, is_message_id
 from mailbridge.core.facts import TicketFacts
 from mailbridge.core.mail import Address, Attachment
 from mailbridge.core.outgoing import AutoSubmitted, MailDraft, OutgoingAttachment
@@ -30,7 +30,6 @@ from mailbridge.core.tokens import (
     display_key,
     new_ticket_key,
     subject_of,
-    subject_tag,
 )
 from mailbridge.store.outbox import NewOutgoing
 
@@ -149,7 +148,7 @@ class Mailer:
             to=(about.requester,),
             cc=about.collaborators,
             sender_name=agent.name,
-            subject=reply_subject(about.subject, subject_tag(about.key)),
+            subject=rendered.subject,
             text=rendered.text,
             html=rendered.html,
             attachments=_files(why.attachments),
@@ -178,7 +177,7 @@ class Mailer:
             token=token,
             to=(about.requester,),
             cc=about.collaborators,
-            subject=reply_subject(about.subject, subject_tag(about.key)),
+            subject=rendered.subject,
             text=rendered.text,
             html=rendered.html,
             auto=AutoSubmitted.AUTO_GENERATED,
@@ -218,7 +217,7 @@ class Mailer:
             ring,
             token=token,
             to=(draft.agent.address,),
-            subject=reply_subject(about.subject, subject_tag(about.key)),
+            subject=rendered.subject,
             text=rendered.text,
             html=rendered.html,
             auto=AutoSubmitted.AUTO_GENERATED,
@@ -249,7 +248,7 @@ class Mailer:
             ring,
             token=token,
             to=(draft.agent.address,),
-            subject=reply_subject(about.subject, subject_tag(about.key)),
+            subject=rendered.subject,
             text=rendered.text,
             html=rendered.html,
             auto=AutoSubmitted.AUTO_REPLIED,

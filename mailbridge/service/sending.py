@@ -86,7 +86,15 @@ class Sending:
         outcomes: list[Outcome] = []
         retries: list[datetime] = []
         for address, result in results.items():
-            step = next_step(result, item.attempts, item.created_at, now, self._policy, self._jitter())
+            step = next_step(
+                result,
+                item.attempts,
+                item.created_at,
+                now,
+                self._policy,
+                self._jitter(),
+                unknown_before=address in item.unknown,
+            )
             said = _words(result)
             match step:
                 case Sent():

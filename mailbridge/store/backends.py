@@ -10,20 +10,30 @@ from __future__ import annotations
 import importlib.util
 import os
 import sqlite3
+import time
 from pathlib import Path
 from typing import Any, Final, Protocol
 from urllib.parse import quote
 
-import structlog
 from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, make_url
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
-from mailbridge.store.errors import StoreSettingsError, StoreUnavailable
+from mailbridge.logs import get_logger
+from mailbridge.store.errors import StoreSettingsError, StoreUnavailable, is_locked
 
 LOCK_SLICE: Final = 0.1
 """Seconds SQLite itself waits for a lock of another process; the writer repeats it up to busy_timeout."""
 
-_log = structlog.get_logger(__name__)
+_PRAGMAS: Final = (
+    "synchronous = FULL",
+    "foreign_keys = ON",
+    "temp_store = MEMORY",
+    # An I/O error under mmap is a SIGBUS that ends the daemon; as a read it is an error code.
+    "mmap_size = 0",
+    f"journal_size_limit = {64 << 20}",
+)
+
+_log = get_logger(__name__)
 
 
 class Backend(Protocol):
@@ -79,9 +89,12 @@ class SqliteBackend:
     def __init__(self, path: Path, *, readers: int, busy_timeout: float) -> None:
         self.path = path
         _create_private(path)
-        self.writer = self._engine("BEGIN IMMEDIATE", 1, busy_timeout, lock_wait=LOCK_SLICE, cache_kib=16_000)
-        self.reader = self._engine("BEGIN", readers, busy_timeout, lock_wait=busy_timeout, cache_kib=4_000)
-        event.listen(self.reader, "connect", _query_only)
+        self.writer = self._engine(
+            "BEGIN IMMEDIATE", 1, busy_timeout, "cache_size = -16000", lock_wait=LOCK_SLICE
+        )
+        self.reader = self._engine(
+            "BEGIN", readers, busy_timeout, "cache_size = -4000", "query_only = ON", lock_wait=busy_timeout
+        )
 
     # Savepoints go to the driver itself: 5% of a unit's time, against 20% as SQLAlchemy statements.
     def first_savepoint(self, driver: Any) -> None:
@@ -105,14 +118,12 @@ class SqliteBackend:
         """False when the file was renamed or removed: in WAL mode SQLite would go on writing to it."""
         return self._file_id() == conn.info.get("file_id")
 
-    def _engine(
-        self, begin: str, size: int, busy_timeout: float, *, lock_wait: float, cache_kib: int
-    ) -> Engine:
+    def _engine(self, begin: str, size: int, busy_timeout: float, *pragmas: str, lock_wait: float) -> Engine:
         # mode=rw, not rwc: when the folder went away an empty database must not take its place.
         uri = f"file:{quote(str(self.path))}?mode=rw"
 
         def connect() -> sqlite3.Connection:
-            return sqlite3.connect(
+            conn = sqlite3.connect(
                 uri,
                 uri=True,
                 isolation_level=None,  # no hidden BEGIN: ours is sent by the engine's begin event
@@ -120,6 +131,14 @@ class SqliteBackend:
                 timeout=lock_wait,
                 cached_statements=256,
             )
+            try:
+                _enter_wal(conn, lock_wait)
+                for pragma in (*_PRAGMAS, *pragmas):
+                    conn.execute(f"PRAGMA {pragma}")
+            except BaseException:
+                conn.close()
+                raise
+            return conn
 
         engine = create_engine(
             "sqlite://",
@@ -132,16 +151,8 @@ class SqliteBackend:
         )
 
         @event.listens_for(engine, "connect")
-        def prepare(dbapi: sqlite3.Connection, record: ConnectionPoolEntry) -> None:
+        def remember_file(dbapi: sqlite3.Connection, record: ConnectionPoolEntry) -> None:
             record.info["file_id"] = self._file_id()
-            dbapi.execute("PRAGMA journal_mode = WAL")
-            dbapi.execute("PRAGMA synchronous = FULL")
-            dbapi.execute("PRAGMA foreign_keys = ON")
-            dbapi.execute("PRAGMA temp_store = MEMORY")
-            dbapi.execute(f"PRAGMA cache_size = -{cache_kib}")
-            # An I/O error under mmap is a SIGBUS that ends the daemon; as a read it is an error code.
-            dbapi.execute("PRAGMA mmap_size = 0")
-            dbapi.execute(f"PRAGMA journal_size_limit = {64 << 20}")
 
         @event.listens_for(engine, "checkout")
         def same_file(dbapi: sqlite3.Connection, record: ConnectionPoolEntry, proxy: Any) -> None:
@@ -253,18 +264,31 @@ def _create_private(path: Path) -> None:
         raise StoreUnavailable(f"cannot open the database {path}: {error.strerror}") from error
 
 
-def _query_only(dbapi: sqlite3.Connection, record: ConnectionPoolEntry) -> None:
-    dbapi.execute("PRAGMA query_only = ON")
+def _enter_wal(conn: sqlite3.Connection, patience: float) -> None:
+    """Turn WAL on (it stays on in the file), waiting for others who do the same: SQLite itself does not."""
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            conn.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if not is_locked(error) or time.monotonic() >= deadline:
+                raise
+        time.sleep(0.01)
 
 
 def _demand_durability(dbapi: Any, record: ConnectionPoolEntry) -> None:
     """Turn synchronous commit on for this session; say so loudly when the whole server does not flush."""
-    commit, fsync = dbapi.execute(
-        "SELECT current_setting('synchronous_commit'), current_setting('fsync')"
-    ).fetchone()
-    if commit == "off":
-        dbapi.execute("SET SESSION synchronous_commit = on")
-    dbapi.commit()
+    try:
+        commit, fsync = dbapi.execute(
+            "SELECT current_setting('synchronous_commit'), current_setting('fsync')"
+        ).fetchone()
+        if commit == "off":
+            dbapi.execute("SET SESSION synchronous_commit = on")
+        dbapi.commit()
+    except BaseException:
+        dbapi.close()  # the pool would forget it open
+        raise
     if fsync == "off":
         _log.warning("postgresql_fsync_off", consequence="accepted mail is lost if the server loses power")
 

@@ -88,11 +88,12 @@ def claim(
 ) -> list[StoredMail]:
     """Up to `limit` mails to work on, oldest first, leased until now + lease, about `max_bytes` at most.
 
-    A mail whose lease lapsed is claimed again. One statement on both databases (P32 of the library notes).
+    A mail whose lease lapsed is claimed again, and alone: it may be what killed its worker, and the others
+    must not be counted guilty with it.
     """
     free = or_(inbound.c.lease_until.is_(None), inbound.c.lease_until < now)
     waiting = conn.execute(
-        select(inbound.c.id, inbound.c.size)
+        select(inbound.c.id, inbound.c.size, inbound.c.attempts)
         .where(inbound.c.state == "received", free)
         .order_by(inbound.c.id)
         .limit(limit)
@@ -101,10 +102,12 @@ def claim(
     ids: list[int] = []
     total = 0
     for row in waiting:
-        if ids and total + row.size > max_bytes:
+        if ids and (total + row.size > max_bytes or row.attempts):
             break
         ids.append(row.id)
         total += row.size
+        if row.attempts:
+            break
     if not ids:
         return []
     conn.execute(
@@ -303,6 +306,15 @@ def drop(conn: Connection, number: int) -> bool:
         .values(state="dropped")
     )
     return bool(done.rowcount)
+
+
+def unclaim(conn: Connection, ids: Sequence[int]) -> None:
+    """Give claimed mails back: we could not work on them, through no fault of theirs (no attempt counts)."""
+    conn.execute(
+        update(inbound)
+        .where(inbound.c.id.in_(ids), inbound.c.state == "received", inbound.c.lease_until.is_not(None))
+        .values(lease_until=None, attempts=inbound.c.attempts - 1)
+    )
 
 
 def release_leases(conn: Connection) -> int:

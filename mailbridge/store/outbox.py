@@ -64,6 +64,8 @@ class Claimed:
     created_at: datetime
     ticket_id: int | None
     kind: str
+    unknown: frozenset[str]
+    """Those of the recipients for whom an earlier attempt ended without a usable answer."""
     data: bytes = field(repr=False)
 
 
@@ -202,24 +204,23 @@ def claim(
         if claimed and total > max_bytes:
             break
         waiting = ("queued", "retry", "unknown", "sending")
-        recipients = tuple(
-            conn.execute(
-                select(outbox_recipient.c.address)
-                .where(outbox_recipient.c.outbox_id == number, outbox_recipient.c.state.in_(waiting))
-                .order_by(outbox_recipient.c.address)
-            ).scalars()
-        )
+        people = conn.execute(
+            select(outbox_recipient.c.address, outbox_recipient.c.state)
+            .where(outbox_recipient.c.outbox_id == number, outbox_recipient.c.state.in_(waiting))
+            .order_by(outbox_recipient.c.address)
+        ).all()
         claimed.append(
             Claimed(
                 number,
                 row.cause_key,
                 row.envelope_from,
                 row.message_id,
-                recipients,
+                tuple(who.address for who in people),
                 row.attempts + 1,
                 row.created_at,
                 row.ticket_id,
                 row.kind,
+                frozenset(who.address for who in people if who.state == "unknown"),
                 row.data,
             )
         )

@@ -215,6 +215,7 @@ entry = Table(
     Column("subject", Text, nullable=False, server_default=""),
     Column("text", Text, nullable=False, server_default=""),  # whole body
     Column("reply", Text, nullable=False, server_default=""),  # the new words: what is shown and sent on
+    Column("cut", Text, nullable=False, server_default=""),  # quotes and signature, on demand
     Column("html", Text, nullable=False, server_default=""),  # as it came: unsafe
     Column("message_id", Text, nullable=False, server_default=""),
     Column("inbound_id", Id, ForeignKey("inbound.id")),

@@ -16,9 +16,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-import structlog
 from sqlalchemy import Connection
 
+from mailbridge.logs import get_logger
 from mailbridge.store.backends import LOCK_SLICE, Backend
 from mailbridge.store.errors import StoreUnavailable, is_away, is_locked, unavailable
 
@@ -112,7 +112,7 @@ class Writer:
         self._lock = threading.Lock()
         self._closed = False
         self._transaction = _Transaction(None)
-        self._log = structlog.get_logger(__name__)
+        self._log = get_logger(__name__)
         self._thread = threading.Thread(target=self._work, name="store-writer", daemon=True)
 
     @property

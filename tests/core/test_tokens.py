@@ -106,7 +106,7 @@ def test_ten_thousand_random_tokens_are_all_refused() -> None:
     accepted = 0
     for _ in range(10_000):
         ticket = "".join(chooser.choices(CROCKFORD, k=10))
-        signature = "".join(chooser.choices(base32, k=26))
+        signature = "".join(chooser.choices(base32, k=20))
         answer = RING.read(f"{chooser.choice('tab')}2-{ticket}{signature}")
         accepted += isinstance(answer, Token)
         assert isinstance(answer, Forged)
@@ -147,7 +147,7 @@ def test_a_signature_is_good_for_its_own_purpose_only(token: Token, nonce: str) 
     marker = RING.body_marker(token).removeprefix("[ref:").removesuffix("]")
     assert isinstance(RING.read(marker), Forged)
     assert all(isinstance(found, Forged) for found in RING.find_body_markers(f"[ref:{RING.sign(token)}]"))
-    signature = RING.sign(token)[-26:]
+    signature = RING.sign(token)[-20:]
     made_up = f"<mb.{token.kind}2-{token.ticket}-{token.subject}-{nonce}-{signature}@{DOMAIN}>"
     assert isinstance(RING.read_message_id(made_up), Forged)
 
@@ -174,14 +174,14 @@ def test_ticket_and_subject_cannot_be_shifted_into_each_other() -> None:
         "t1",
         "invoice-2026",
         "t1-7k3m9qx2vd",
-        "x1-7k3m9qx2vd" + "a" * 26,
-        "t1-7k3m9qx2vu" + "a" * 26,
-        "t12345-7k3m9qx2vd" + "a" * 26,
+        "x1-7k3m9qx2vd" + "a" * 20,
+        "t1-7k3m9qx2vu" + "a" * 20,
+        "t12345-7k3m9qx2vd" + "a" * 20,
         "t1-7k3m9qx2vd" + "a" * 25 + "1",
-        "a1-7k3m9qx2vd." + "a" * 26,
+        "a1-7k3m9qx2vd." + "a" * 20,
         "t1-7k3m9qx2vd" + "a" * 10_000,
         "\u212a" * 39,
-        "t1-7\u212a3m9qx2vd" + "a" * 26,
+        "t1-7\u212a3m9qx2vd" + "a" * 20,
         " " + RING.sign(TICKET),
         RING.sign(TICKET) + "\n",
     ],
@@ -197,9 +197,9 @@ def test_a_tag_that_is_not_in_our_shape_is_nobodys(text: str) -> None:
         "",
         "<>",
         "<abc@customer.example>",
-        "mb.t2-7k3m9qx2vd--n1-" + "a" * 26 + "@desk.example",
-        "<mb.t2-7k3m9qx2vd--n1-" + "a" * 26 + ">",
-        "<mb.t2-7k3m9qx2vd--n1-" + "a" * 26 + "@de..sk>",
+        "mb.t2-7k3m9qx2vd--n1-" + "a" * 20 + "@desk.example",
+        "<mb.t2-7k3m9qx2vd--n1-" + "a" * 20 + ">",
+        "<mb.t2-7k3m9qx2vd--n1-" + "a" * 20 + "@de..sk>",
         "<mb." + "a" * 100_000 + "@desk.example>",
     ],
 )
@@ -210,7 +210,7 @@ def test_a_foreign_message_id_is_nobodys(message_id: str) -> None:
 
 def test_at_most_twenty_body_markers_are_tried() -> None:
     """A body with a million markers must cost no more than twenty signatures."""
-    forged = f"[ref:t2-7k3m9qx2vd{'a' * 26}]"
+    forged = f"[ref:t2-7k3m9qx2vd{'a' * 20}]"
     found = RING.find_body_markers(forged * 20 + RING.body_marker(TICKET))
     assert len(found) == 20
     assert all(isinstance(each, Forged) for each in found)

@@ -285,9 +285,10 @@ async def test_a_plain_helo_client_is_served_without_parameters() -> None:
     async with open_door() as door:
         client = await door.connect()
         await client.reply()
-        assert await client.say("HELO old.example") == "250 mx.desk.example"
+        assert await client.say("HELO old.example and more") == "250 mx.desk.example"
         assert (await client.say(f"MAIL FROM:<{ANNE}> SIZE=5")).startswith("555 ")
         await client.mail(MAIL)
+        assert door.desk.mails[0][1].startswith(b"Received: from old.example (")
         assert b" with SMTP;" in door.desk.mails[0][1]
 
 
