@@ -64,6 +64,9 @@ class ConfigError(Exception):
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
+_LONGEST_SOCKET_PATH = 107  # bytes: sockaddr_un of Linux
+
+
 def parse_duration(value: object) -> object:
     """'90s', '15m', '8h' or '3d' as a timedelta; anything else raises ValueError naming the forms."""
     if isinstance(value, timedelta):
@@ -101,7 +104,7 @@ def parse_listen(text: str) -> tuple[str, int]:
     except ValueError:
         number = -1
     if not 0 <= number <= 65535:
-        raise ValueError("allowed is ADDRESS:PORT such as '127.0.0.1:8025', '[::1]:8025' or '0.0.0.0:25'")
+        raise ValueError("allowed is ADDRESS:PORT such as '127.0.0.1:8025', '[::1]:8025' or '0.0.0.0:25', or unix:/PATH")
     return bare, number
 
 
@@ -121,6 +124,10 @@ def _parse_reopen(value: object) -> object:
 
 
 def _check_listen(value: str) -> str:
+    if value.startswith("unix:/"):
+        if len(value.encode()) - len("unix:") > _LONGEST_SOCKET_PATH:
+            raise ValueError(f"allowed is a socket path of at most {_LONGEST_SOCKET_PATH} bytes")
+        return value
     parse_listen(value)
     return value
 

@@ -31,6 +31,8 @@ _SIMPLE: Final = re.compile(
     rf"(?:([A-Za-z0-9 _.'-]{{0,100}}?|\"[A-Za-z0-9 _.,'@()-]{{0,100}}\") ?<({_SPEC})>|({_SPEC}))"
 )
 _BARE: Final = re.compile(_SPEC)
+_BEFORE_AT: Final = 64  # RFC 5321 4.5.3.1.1
+_AFTER_AT: Final = 255  # RFC 5321 4.5.3.1.2
 _ID: Final = re.compile(r"<([^<>]{1,1100})>")
 _SPACE: Final = re.compile(r"\s+")
 

@@ -115,7 +115,9 @@ class Sink:
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         # Small, so that a sender notices soon when nothing is read any more; accepted sockets inherit it.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 << 10)
-        listener.bind(("127.0.0.1", 0))
+        # The same port again when it is entered again: a server that was away and is back.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", self.port))
         self.port = listener.getsockname()[1]
         self._server = await loop.create_server(
             lambda: _Server(self, loop=loop, **self._options), sock=listener, ssl=self._implicit
