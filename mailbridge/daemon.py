@@ -24,8 +24,11 @@ from mailbridge import __version__
 from mailbridge.config import Settings
 from mailbridge.core.mail import Address
 from mailbridge.core.scan import ParseLimits
+from mailbridge.edge.health import Health
 from mailbridge.edge.intake_worker import IntakeWorker
+from mailbridge.edge.listen_fds import InheritedSockets
 from mailbridge.edge.maildir import MaildirSubmitter
+from mailbridge.edge.notify import Notifier
 from mailbridge.edge.outbox_worker import OutboxWorker, Submitter
 from mailbridge.edge.parse_pool import ParsePool
 from mailbridge.edge.pressure import Pressure
@@ -38,6 +41,7 @@ from mailbridge.store import inbound, migrate, outbox, people
 from mailbridge.store.engine import Connection
 
 _TIDY_EVERY = 3600.0  # seconds
+_AFTER_DRAIN = 20.0  # seconds beyond the drain for closing the pool and the database
 
 
 class AlreadyRunningError(Exception):
@@ -48,7 +52,13 @@ class Daemon:
     """One running mailbridge. `run` returns after `stop` (or a signal) once everything is drained."""
 
     def __init__(
-        self, parts: Parts, *, log: structlog.stdlib.BoundLogger | None = None, pool: ParsePool | None = None
+        self,
+        parts: Parts,
+        *,
+        log: structlog.stdlib.BoundLogger | None = None,
+        pool: ParsePool | None = None,
+        notifier: Notifier | None = None,
+        inherited: InheritedSockets | None = None,
     ) -> None:
         self.parts = parts
         self.settings: Settings = parts.settings
@@ -58,6 +68,8 @@ class Daemon:
         self.addresses: tuple[tuple[str, int], ...] = ()
         self._pool = pool
         self._supervisor = Supervisor(self._log)
+        self._notifier = notifier or Notifier(None)
+        self._inherited = inherited or InheritedSockets()
 
     def stop(self) -> None:
         """Ask `run` to drain and return. Call it from the loop's thread."""
@@ -111,21 +123,33 @@ class Daemon:
                 log=self._log,
             )
             if settings.smtp.enabled:
-                await listener.start()
+                await listener.start(self._inherited.take("smtp", or_unnamed=True))
                 self.addresses = listener.addresses
+            if unclaimed := self._inherited.close():
+                self._log.warning("sockets.unclaimed", names=unclaimed)
             await pool.start()
             self._supervisor.start("pressure", pressure.watch)
             self._supervisor.start("intake", intake.run)
             self._supervisor.start("outbox", sender.run)
             self._supervisor.start("tidy", self._tidy)
+            health = Health(self.parts.database, self._supervisor)
+            watchdog = asyncio.create_task(self._notifier.watchdog(health.trouble), name="watchdog")
             with self._signals():
                 self._log.info(
                     "ready", version=__version__, pid=os.getpid(), data_dir=str(settings.server.data_dir)
                 )
                 self.ready.set()
+                self._notifier.ready(self._doors())
                 await self._stop.wait()
             self._log.info("stopping", timeout=settings.server.drain_timeout.total_seconds())
+            self._notifier.stopping(settings.server.drain_timeout.total_seconds() + _AFTER_DRAIN)
+            watchdog.cancel()
             await self._drain(listener, intake, sender, pool)
+
+    def _doors(self) -> str:
+        """One line on where mail comes in."""
+        doors = ", ".join(f"{host}:{port}" if port else host for host, port in self.addresses)
+        return f"taking mail on {doors}" if doors else "running; no SMTP listener"
 
     def _prepare(self) -> None:
         """Blocking work before the doors open."""
@@ -243,9 +267,11 @@ def _only_one(folder: Path) -> Iterator[None]:
 
 def serve(settings: Settings, *, on_ready: Callable[[Daemon], None] | None = None) -> None:
     """Run a daemon until a signal stops it. Blocks; raises what keeps it from starting."""
+    notifier = Notifier.from_environment(os.environ)
+    inherited = InheritedSockets.from_environment(os.environ)
 
     async def main() -> None:
-        daemon = Daemon(Parts(settings))
+        daemon = Daemon(Parts(settings), notifier=notifier, inherited=inherited)
         if on_ready is not None:
             waiter = asyncio.create_task(_when_ready(daemon, on_ready))
             try:

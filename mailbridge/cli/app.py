@@ -33,15 +33,21 @@ app.command("inject")(mail.inject)
 app.command("explain")(mail.explain)
 
 
-@app.callback()
-def _main(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
-) -> None:
-    if version:
+def _print_version(wanted: bool) -> None:
+    if wanted:
         from mailbridge import __version__
 
         print(f"mailbridge {__version__}")
         raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """A support desk that lives in mail."""
 
 
 @app.command()

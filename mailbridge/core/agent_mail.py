@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from mailbridge.core import decision as d
 from mailbridge.core.case import AUTOMATIC, Case, apply_event, notify, quarantine
+from mailbridge.core.agent_words import for_the_customer
 from mailbridge.core.commands import Rejected, read_block
 from mailbridge.core.decision import News, QuarantineReason, Reason, Trust, Verdict
 from mailbridge.core.facts import AgentFacts, TicketFacts
 from mailbridge.core.match import Match
 from mailbridge.core.ticket import AgentAnswered, AgentCommanded, Applied, Refused, Status
 from mailbridge.core.tokens import TokenKind, subject_numbers
+
+
+_ONLY_OURS = "the mail holds only our notification, which is not for customers: write above its first line"
 
 
 def agent_speaks(case: Case) -> d.Decision | None:
@@ -42,6 +46,7 @@ def _act(case: Case, agent: AgentFacts, ticket: TicketFacts, match: Match) -> d.
     if not block.lines and not words.strip() and case.mail.attachments:
         words = "(see the attachment)"
     answered = bool(words.strip()) and not block.note
+    unsent = words
     event = AgentAnswered(block.commands) if answered else AgentCommanded(block.commands)
     target, answer = apply_event(case, ticket, event)
     rejected = block.rejected
@@ -49,9 +54,14 @@ def _act(case: Case, agent: AgentFacts, ticket: TicketFacts, match: Match) -> d.
         rejected = (_refused_line(block.lines, answer.why),)
     if not block.lines and not words.strip() and not rejected:
         rejected = (_refused_line((), "the mail holds neither words nor commands"),)
+    if answered:
+        private = [a.address.address for a in case.facts.agents]
+        words = for_the_customer(words, target.last_customer_text, private, target.mailbox)
+        if not words:
+            rejected = (*rejected, _refused_line((), _ONLY_OURS))
     verdict = Verdict(Reason.COMMANDS_REJECTED, match, Trust.VERIFIED)
     if rejected or not isinstance(answer, Applied):
-        return d.Reject(verdict, target, (d.Receipt(agent, (), rejected, words),))
+        return d.Reject(verdict, target, (d.Receipt(agent, (), rejected, unsent),))
     kind = "reply" if answered else "note"
     drafts: list[d.Draft] = []
     if answered:
@@ -60,7 +70,7 @@ def _act(case: Case, agent: AgentFacts, ticket: TicketFacts, match: Match) -> d.
     else:
         verdict = Verdict(Reason.AGENT_NOTE if block.note else Reason.AGENT_COMMANDS, match, Trust.VERIFIED)
         solution = answer.state.solution
-        if answer.state.status is Status.SOLVED and solution is not None and answer.changes:
+        if answer.newly_solved and answer.state.status is Status.SOLVED and solution is not None:
             drafts.append(d.TellSolved(solution.reason))
     if block.lines:
         drafts.append(d.Receipt(agent, block.lines, ()))

@@ -29,6 +29,7 @@ _TRACE = frozenset(
 )
 _TRACE_PREFIXES = (b"arc-", b"x-spam-", b"x-google-", b"x-rspamd-")
 _FIELD = re.compile(rb"([!-9;-~]{1,200})[ \t]*:")
+_EMPTY_LINE = re.compile(rb"(?:\A|(?<=\n))\r?\n")
 _CHUNK = 1 << 20
 
 
@@ -51,8 +52,9 @@ def dedupe_key(mailbox: str, envelope_from: str | None, raw: bytes) -> bytes:
 
 
 def _end_of_header(raw: bytes) -> int:
-    ends = [at for at in (raw.find(b"\r\n\r\n"), raw.find(b"\n\n")) if at >= 0]
-    return min(ends) if ends else len(raw)
+    """Where the first empty line begins, whatever mixture of line ends; 0 when there is no header at all."""
+    found = _EMPTY_LINE.search(raw)
+    return found.start() if found else len(raw)
 
 
 def _fields(header: bytes) -> list[bytes]:
@@ -64,6 +66,7 @@ def _fields(header: bytes) -> list[bytes]:
             found = _FIELD.match(line)
             name = found[1].lower() if found else b""
             keep = name not in _TRACE and not name.startswith(_TRACE_PREFIXES)
-        if keep:
+        # A lone CR is no line end: what hides behind it in a trace field may be the mail itself.
+        if keep or b"\r" in line:
             kept.append(line + b"\n")
     return kept

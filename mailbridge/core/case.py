@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from mailbridge.core import decision as d
@@ -13,7 +13,11 @@ from mailbridge.core.mail import Address, Envelope, Kind, ParsedMail
 from mailbridge.core.match import SIGNED, Match, MatchKeys, resolve
 from mailbridge.core.ticket import (
     Answer,
+    Applied,
+    AutomaticMail,
+    Change,
     Event,
+    MailBounced,
     Priority,
     Redirected,
     Status,
@@ -100,12 +104,26 @@ def apply_event(case: Case, ticket: TicketFacts, event: Event) -> tuple[TicketFa
         seen.add(ticket.id)
         survivor = case.facts.by_id.get(answer.to)
         if survivor is None or survivor.id in seen:
-            # A broken chain: the words are kept where they were written, as open work.
-            state = TicketState(Status.OPEN, ticket.state.priority)
-            return ticket, apply(state, event, case.now)
+            return ticket, _on_broken_chain(ticket.state, event, case.now)
         ticket = survivor
         answer = apply(ticket.state, event, case.now, reopen_within=case.policy.reopen_within)
     return ticket, answer
+
+
+def _on_broken_chain(state: TicketState, event: Event, now: datetime) -> Answer:
+    """Merged into nothing that can be found: people's words are kept where they were written, as open work."""
+    if isinstance(event, AutomaticMail | MailBounced):
+        return Applied(state)
+    opened = replace(
+        TicketState(Status.OPEN, state.priority),
+        pending_epoch=state.pending_epoch,
+        flag="its merge leads nowhere",
+    )
+    answer = apply(opened, event, now)
+    if not isinstance(answer, Applied):
+        return answer
+    first = Change("status", state.status, opened.status, opened.flag)
+    return Applied(answer.state, (first, *answer.changes))
 
 
 def trust_in(match: Match) -> Trust:

@@ -7,6 +7,8 @@
 
 A line counts as a command when `#` is followed by a letter at once, so a Markdown heading ("# Title") or a
 bug number ("#123") is the agent's text. The first line that is neither blank nor a command ends the block.
+Case does not matter, nor whether blanks are of the kind that cannot break. What looks like a command and is
+none is rejected, never sent to a customer as words; and no word behind a command is silently left out.
 """
 
 from __future__ import annotations
@@ -25,12 +27,15 @@ from mailbridge.core.ticket import (
     Status,
 )
 
-_LINE = re.compile(r"#([A-Za-z_]{1,30})(?:[ \t]+(.*))?")
+_LINE = re.compile(r"#([^\W\d_]\S*)(?: (.*))?")
+_INVISIBLE = dict.fromkeys([0x00AD, *range(0x200B, 0x2010), *range(0x202A, 0x202F), 0x2060, 0xFEFF])
 HELP = (
     "#solved agreed · #bug_filed REF PRIORITY TIMELINE · #handed_over · #hold REASON · #open · #pending · "
     "#priority S2 WHY · #unflag · #note"
 )
 _MAX_COMMANDS = 20
+_ALONE = frozenset(("open", "pending", "unflag"))
+_NO_WORDS = "nothing may follow on this line; words for the customer stand below the commands"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,22 +67,23 @@ def read_block(text: str) -> Block:
     lines: list[str] = []
     rejected: list[Rejected] = []
     note = False
-    rest = text.split("\n")
+    rest = text.replace("\r\n", "\n").split("\n")
     position = 0
     for number, raw in enumerate(rest, start=1):
-        line = raw.strip()
+        line = " ".join(raw.translate(_INVISIBLE).split())  # mail programs write blanks of many kinds
         if not line:
             position = number
             continue
         found = _LINE.fullmatch(line)
         if not found:
             break
+        if len(lines) == _MAX_COMMANDS:
+            rejected.append(Rejected(number, line, f"more than {_MAX_COMMANDS} commands"))
+            break
         position = number
         lines.append(line)
-        verb, argument = found[1].lower(), (found[2] or "").strip()
-        if len(lines) > _MAX_COMMANDS:
-            rejected.append(Rejected(number, line, f"more than {_MAX_COMMANDS} commands"))
-        elif verb == "note":
+        verb, argument = found[1].lower().rstrip(":").replace("-", "_"), found[2] or ""
+        if verb == "note":
             note = True
             if argument:  # '#note words' on one line: the words belong to the note
                 rest[number - 1] = argument
@@ -95,6 +101,8 @@ def read_block(text: str) -> Block:
 
 def _command(verb: str, argument: str) -> Command | str:
     """The command, or what is wrong with it."""
+    if argument and verb in _ALONE:
+        return _NO_WORDS
     match verb:
         case "open":
             return SetStatus(Status.OPEN)
@@ -117,7 +125,7 @@ def _command(verb: str, argument: str) -> Command | str:
             return SetPriority(Priority(level.upper()), why.strip())
         case "solved":
             reason, _, more = argument.partition(" ")
-            return _solved(reason, more.strip())
+            return _solved(reason.lower().rstrip(":").replace("-", "_"), more)
         case "agreed" | "bug_filed" | "handed_over" | "unresponsive":
             return _solved(verb, argument)
         case _:
@@ -136,4 +144,6 @@ def _solved(reason: str, more: str) -> Command | str:
         solution = Solution(solution.reason, reference, priority, timeline)
         if problem := solution.problem():
             return f"{problem}: #bug_filed REF PRIORITY TIMELINE"
+    elif more:
+        return _NO_WORDS
     return SetStatus(Status.SOLVED, solution)

@@ -72,11 +72,11 @@ def _bounce(case: Case) -> d.Decision | None:
         ticket = case.facts.tickets.get(token.ticket)
         if sent is None or ticket is None:
             continue
-        failed = [r for r in report.recipients if (r.action or "failed") in ("failed", "delayed")]
-        address = failed[0].address if failed else ", ".join(sent.recipients)
-        permanent = (
-            any((r.action or "failed") == "failed" for r in report.recipients) or not report.recipients
-        )
+        failed = [r for r in report.recipients if (r.action or "failed") == "failed"]
+        permanent = bool(failed) or not report.recipients
+        late = [r for r in report.recipients if r.action == "delayed"]
+        named = failed or late
+        address = named[0].address if named else ", ".join(sent.recipients)
         event = MailBounced(address, question=sent.kind == "answer", permanent=permanent)
         target, answer = apply_event(case, ticket, event)
         state, changes = (answer.state, answer.changes) if isinstance(answer, Applied) else (target.state, ())

@@ -45,6 +45,29 @@ class Header:
     value: str
 
 
+class Role(StrEnum):
+    """What an attachment is to the reader. Everything is kept; what is `hidden` need not be offered."""
+
+    FILE = "file"
+    INLINE = "inline"
+    """A picture that stands among the new words."""
+    LOGO = "logo"
+    """A picture that only the cut part shows: of a signature or of quoted history."""
+    PIXEL = "pixel"
+    """A picture of one by one: a counter or a spacer."""
+    SIGNATURE = "signature"
+    """Made by the mail program: a detached S/MIME or PGP signature, a key, a PGP version part."""
+    CONTAINER = "container"
+    """A wrapping (winmail.dat, an opaque smime.p7m) whose content is given beside it."""
+    ENCRYPTED = "encrypted"
+    """A wrapping that we cannot open."""
+
+    @property
+    def hidden(self) -> bool:
+        """Whether people need not see it."""
+        return self not in (Role.FILE, Role.INLINE, Role.ENCRYPTED)
+
+
 @dataclass(frozen=True, slots=True)
 class Attachment:
     """A part that is not the body. `filename` is a safe label (never a path), '' if the part has no name."""
@@ -59,6 +82,7 @@ class Attachment:
     sha256: str
     """Hex digest of the decoded content."""
     content: bytes = field(repr=False)
+    role: Role = Role.FILE
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +171,13 @@ class ParsedMail:
     bounce: Bounce | None
     defects: tuple[str, ...]
     """Short names of what was wrong with the mail, e.g. 'bad-date', 'charset-lie', 'two-from'."""
+    cut: str = ""
+    """What of the body is not in `reply`: history, signature, footers. `cut_why` says by which signs."""
+    cut_why: str = ""
+    body_from: str = ""
+    """Which form of the body `text` was made from and why, e.g. 'html: the plain part is empty'."""
+    seals: tuple[str, ...] = ()
+    """How the mail is signed or encrypted, e.g. 'smime-signed', 'pgp-encrypted'. Recognised, never verified."""
 
     def header(self, name: str) -> str:
         """The first field of that name (case-insensitive), unfolded and undecoded; '' when absent."""

@@ -88,6 +88,11 @@ def html_lines(html: str) -> tuple[list[str], list[Label | None]]:
     return lines, labels
 
 
+def marked_elements(root: etree._Element) -> frozenset[etree._Element]:
+    """The elements that hold history or a signature by their marks."""
+    return frozenset(_marked(root)[0])
+
+
 def _marked(root: etree._Element) -> tuple[dict[etree._Element, str], bool]:
     """The elements that hold history or a signature."""
     marked: dict[etree._Element, str] = {}

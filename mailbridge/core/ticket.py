@@ -212,6 +212,11 @@ class Applied:
     changes: tuple[Change, ...] = ()
 
     @property
+    def newly_solved(self) -> bool:
+        """Whether it became solved just now, or solved in another way than before."""
+        return any(c.what == "status" and c.after == Status.SOLVED for c in self.changes)
+
+    @property
     def reopened(self) -> bool:
         """Whether a solved ticket is open again."""
         return any(

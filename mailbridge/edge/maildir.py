@@ -1,6 +1,7 @@
 """Mail out into a Maildir: the default that needs no mail server, opened by any mail client.
 
-Each mail is one file in `new/`, its bytes unchanged below the trace header that a delivering server adds.
+Each mail is one file in `new/`, below the trace header that a delivering server adds; with LF line ends, as
+programs expect them in a Maildir (mutt shows a CR as ^M).
 
 Standards: Maildir (cr.yp.to/proto/maildir.html), RFC 5321 4.4 (Return-Path), RFC 9228 (Delivered-To).
 """
@@ -78,8 +79,8 @@ class MaildirSubmitter:
         try:
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with os.fdopen(descriptor, "wb") as file:
-                file.write("".join(line + "\r\n" for line in trace).encode())
-                file.write(outgoing.data)
+                file.write("".join(line + "\n" for line in trace).encode())
+                file.write(outgoing.data.replace(b"\r\n", b"\n"))
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(self._path / "new" / name)

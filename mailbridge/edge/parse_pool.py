@@ -31,7 +31,7 @@ from mailbridge.edge.parse_worker import (
     ready,
 )
 
-__all__ = ["Parse", "ParseFailure", "ParseFailureReason", "ParsePool", "ParseResult", "RawMail"]
+__all__ = ["Parse", "ParseFailure", "ParseFailureReason", "ParsePool", "ParseResult", "PoolClosed", "RawMail"]
 
 _BYTES_IN_FLIGHT: Final = 32 << 20
 _TASKS_PER_WORKER: Final = 2000
@@ -44,8 +44,12 @@ _GRACE: Final = 5.0
 _CLOSE_WITHIN: Final = 2.0
 
 
+class PoolClosed(RuntimeError):
+    """The pool was closed, so the mails asked for were not read; they are not to blame."""
+
+
 class ParsePool:
-    """Workers that read mail within limits of time (seconds), memory (bytes of address space) and complexity.
+    """Workers that read mail within limits of time (seconds), memory (bytes of address space), complexity.
 
     `parse` is called in the workers and must be importable there.
     """
@@ -66,18 +70,22 @@ class ParsePool:
         self._parse = parse
         self._pool: ProcessPool | None = None
         self._closed = False
+        self._running: set[asyncio.Future[list[ParseResult | None]]] = set()
         self._budget = _Budget(_BYTES_IN_FLIGHT)
+        self._free = asyncio.Semaphore(workers)  # so that no task waits behind a hanging one
 
     async def start(self) -> None:
-        """Start the workers and wait until one of each answers; the loop is not blocked meanwhile."""
+        """Start the workers and wait until they answer; the loop is not blocked meanwhile."""
         pool = await asyncio.to_thread(self._make)
         self._pool = pool
         async with asyncio.timeout(30):
             await asyncio.gather(*(asyncio.wrap_future(pool.schedule(ready)) for _ in range(self._workers)))
 
     async def close(self) -> None:
-        """End the workers, at once and within 2 s; what is being read comes back as cancelled."""
+        """End the workers, at once and within 2 s. Calls of `parse` that wait raise PoolClosed."""
         self._closed = True
+        for future in tuple(self._running):
+            future.cancel()
         pool, self._pool = self._pool, None
         if pool is not None:
             await self._stop(pool)
@@ -85,7 +93,7 @@ class ParsePool:
     async def parse(self, mails: Sequence[RawMail]) -> list[ParseResult]:
         """What each mail says, or why it could not be read; in the order given.
 
-        Raises RuntimeError when the pool is closed, or its workers cannot be started.
+        Raises PoolClosed when the pool is closed before all are read.
         """
         results: list[ParseResult | None] = [None] * len(mails)
 
@@ -94,13 +102,11 @@ class ParsePool:
             for n, result in zip(share, found, strict=True):
                 results[n] = result
 
-        async with asyncio.TaskGroup() as group:
-            for share in self._shares(mails):
-                group.create_task(read(share))
+        await asyncio.gather(*(read(share) for share in self._shares(mails)))
         return [result for result in results if result is not None]
 
     def _shares(self, mails: Sequence[RawMail]) -> list[list[int]]:
-        """The mails' numbers in shares: one per worker when there are many, none above the bytes in flight."""
+        """The mails' numbers in shares: one per worker when there are many, none above its part of the bytes."""
         per_task = min(_MAILS_PER_TASK, max(_FIRST_SHARE, -(-len(mails) // self._workers)))
         shares: list[list[int]] = []
         room = -1
@@ -113,28 +119,31 @@ class ParsePool:
         return shares
 
     async def _batch(self, mails: Sequence[RawMail]) -> list[ParseResult]:
+        """Read together; then alone those that a batch's end left open; then the slow ones with the full time."""
         if len(mails) == 1:
-            return [await self._alone(mails[0])]
-        # A batch gets many times what its mails should need; who is slow is found out alone, with the full time.
-        size = sum(len(mail.raw) for mail in mails)
-        allowed = min(self._timeout, 2.0 + 0.05 * len(mails) + size / (2 << 20))
+            return [await self._alone(mails[0], self._timeout)]
         try:
-            found = await self._task(mails, allowed)
+            found = await self._task(mails, min(self._timeout, _usual(mails)))
         except (TimeoutError, ProcessExpired, MemoryError, _PoolLost):
             found = [None] * len(mails)
-        # One after the other: side by side the guilty one's end could still look like another's.
-        return [
-            result if result is not None else await self._alone(mail)
-            for mail, result in zip(mails, found, strict=True)
-        ]
+        for allowed in (_usual, lambda _: self._timeout):
+            left = [n for n, result in enumerate(found) if result is None]
+            # The innocent shall not wait for the guilty: a short time first, the whole of it for who needs it.
+            again = await asyncio.gather(
+                *(self._alone(mails[n], min(self._timeout, allowed([mails[n]]))) for n in left)
+            )
+            for n, result in zip(left, again, strict=True):
+                slow = isinstance(result, ParseFailure) and result.reason is ParseFailureReason.PARSER_TIMEOUT
+                found[n] = None if slow and allowed is _usual else result
+        return [result for result in found if result is not None]
 
-    async def _alone(self, mail: RawMail) -> ParseResult:
+    async def _alone(self, mail: RawMail, allowed: float) -> ParseResult:
         failure = ParseFailure(ParseFailureReason.CRASHES_PARSER, "worker lost")
         for _ in range(2):  # a worker may be killed by someone else; twice is the mail
             try:
-                result = (await self._task([mail], self._timeout))[0]
+                result = (await self._task([mail], allowed))[0]
             except TimeoutError:
-                return ParseFailure(ParseFailureReason.PARSER_TIMEOUT, f"more than {self._timeout:g} s")
+                return ParseFailure(ParseFailureReason.PARSER_TIMEOUT, f"more than {allowed:g} s")
             except MemoryError:
                 return ParseFailure(ParseFailureReason.PARSER_MEMORY, "MemoryError while answering")
             except ProcessExpired as problem:
@@ -144,15 +153,15 @@ class ParsePool:
             except _PoolLost as problem:
                 failure = ParseFailure(ParseFailureReason.CRASHES_PARSER, str(problem))
             else:
-                assert result is not None
+                assert result is not None  # a mail alone is never left open
                 return result
         return failure
 
     async def _task(self, mails: Sequence[RawMail], allowed: float) -> list[ParseResult | None]:
-        """One task in a worker, with the pool renewed when it is the pool that fails."""
-        if self._closed:
-            raise RuntimeError("the parse pool is closed")
-        async with self._budget.taken(sum(len(mail.raw) for mail in mails)):
+        """One task in a worker. When it is the pool that fails, it is renewed and _PoolLost raised."""
+        async with self._free, self._budget.taken(sum(len(mail.raw) for mail in mails)):
+            if self._closed:
+                raise PoolClosed("the parse pool is closed")
             pool = self._pool
             if pool is None:
                 pool = self._pool = await asyncio.to_thread(self._make)
@@ -162,9 +171,9 @@ class ParsePool:
             except RuntimeError as problem:
                 await self._renew(pool)
                 raise _PoolLost("the pool had ended") from problem
+            self._running.add(future)
             try:
-                # Waiting in the queue counts as well, so the outer deadline is wide.
-                return await asyncio.wait_for(future, self._patience(allowed))
+                return await asyncio.wait_for(future, allowed + _GRACE)
             except BrokenProcessPool as problem:
                 await self._renew(pool)
                 raise _PoolLost("the pool broke") from problem
@@ -173,9 +182,13 @@ class ParsePool:
                     await self._renew(pool)
                     raise _PoolLost("the pool did not answer") from problem
                 raise
-
-    def _patience(self, allowed: float) -> float:
-        return (allowed + _GRACE) * (2 + self._budget.waiting)
+            except asyncio.CancelledError as problem:
+                task = asyncio.current_task()
+                if self._closed and task is not None and not task.cancelling():
+                    raise PoolClosed("the parse pool is closed") from problem
+                raise
+            finally:
+                self._running.discard(future)
 
     async def _renew(self, broken: ProcessPool) -> None:
         if self._pool is broken:
@@ -204,6 +217,11 @@ class ParsePool:
             pass  # the thread goes on joining; the workers die by their own timers at the latest
 
 
+def _usual(mails: Sequence[RawMail]) -> float:
+    """Seconds that mails should not need, by far: 1 ms each and 100 MB/s are the rule."""
+    return 2.0 + 0.05 * len(mails) + sum(len(mail.raw) for mail in mails) / (2 << 20)
+
+
 class _PoolLost(Exception):
     """The pool, not the mail, failed; the task may be tried again on a new one."""
 
@@ -215,17 +233,12 @@ class _Budget:
         self._size = size
         self._used = 0
         self._changed = asyncio.Condition()
-        self.waiting = 0
 
     @asynccontextmanager
     async def taken(self, size: int) -> AsyncIterator[None]:
         size = min(size, self._size)
         async with self._changed:
-            self.waiting += 1
-            try:
-                await self._changed.wait_for(lambda: self._used + size <= self._size)
-            finally:
-                self.waiting -= 1
+            await self._changed.wait_for(lambda: self._used + size <= self._size)
             self._used += size
         try:
             yield

@@ -11,6 +11,7 @@ import errno
 import socket
 import ssl
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 from mailbridge.config import Smtp, parse_listen
@@ -50,8 +51,11 @@ class SmtpListener:
         self.addresses: tuple[tuple[str, int], ...] = ()
         """What is really bound: host and port; for a unix socket its path and 0."""
 
-    async def start(self) -> None:
+    async def start(self, inherited: Sequence[socket.socket] = ()) -> None:
         """Bind every address and serve. All or nothing.
+
+        Listening sockets that are `inherited` (from systemd) are served in place of `settings.listen`, and
+        are ours from now on.
 
         Raises OSError naming the address when one cannot be bound or the certificate cannot be read, and
         ValueError when an address or the TLS settings make no sense.
@@ -68,21 +72,26 @@ class SmtpListener:
             return Doorman(self.gate, session, self._log)
 
         loop = asyncio.get_running_loop()
-        sockets: list[socket.socket] = []
+        sockets = list(inherited)
         try:
-            sockets.extend(self._bind(text) for text in self._settings.listen)
+            if not inherited:
+                sockets.extend(self._bind(text) for text in self._settings.listen)
         except BaseException:
             for bound in sockets:
                 bound.close()
             self._unlink()
             raise
         for bound in sockets:
-            if bound.family == socket.AF_UNIX:
+            if bound.family == socket.AF_UNIX and not inherited:
                 self._servers.append(await loop.create_unix_server(doorman, sock=bound, backlog=_BACKLOG))
-            else:
+            else:  # also for a unix socket of systemd's: its file is not ours to remove
                 self._servers.append(await loop.create_server(doorman, sock=bound, backlog=_BACKLOG))
         self.addresses = tuple(_bound_address(bound) for bound in sockets)
-        self._log.info("smtp.listening", addresses=[f"{host}:{port}" for host, port in self.addresses])
+        self._log.info(
+            "smtp.listening",
+            addresses=[f"{host}:{port}" for host, port in self.addresses],
+            inherited=bool(inherited),
+        )
 
     async def drain(self, timeout: float) -> None:
         """Stop accepting, say 421 to idle clients, let mails being sent be finished and stored for at most

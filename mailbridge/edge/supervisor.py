@@ -10,6 +10,7 @@ import structlog
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
 STEADY = 60.0  # seconds without a failure after which the pause starts small again
+SETTLED = 20.0  # seconds that a task must have run again before it no longer counts as failing
 
 
 class Supervisor:
@@ -18,6 +19,7 @@ class Supervisor:
     def __init__(self, log: structlog.stdlib.BoundLogger) -> None:
         self._log = log
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._failed: dict[str, tuple[float, BaseException]] = {}
         self.restarts = 0
 
     def start(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
@@ -41,6 +43,7 @@ class Supervisor:
             if loop.time() - began > STEADY:
                 pause = FIRST_PAUSE
             self.restarts += 1
+            self._failed[name] = (loop.time() + pause + SETTLED, error)
             self._log.error(
                 "task.failed",
                 task=name,
@@ -50,6 +53,12 @@ class Supervisor:
             )
             await asyncio.sleep(pause)
             pause = min(LONGEST_PAUSE, pause * 2)
+
+    def failing(self) -> dict[str, BaseException | None]:
+        """Tasks that failed a moment ago, with their last error, and those that have ended (None)."""
+        now = asyncio.get_running_loop().time()
+        ended: dict[str, BaseException | None] = {n: None for n, task in self._tasks.items() if task.done()}
+        return ended | {name: error for name, (until, error) in self._failed.items() if now < until}
 
     async def finish(self, *names: str, timeout: float) -> bool:
         """Wait for tasks that were asked to stop; those that do not in time are cancelled. True if all did."""

@@ -59,7 +59,8 @@ async def test_a_mail_client_finds_a_proper_mail(tmp_path: Path) -> None:
     (key,) = mailbox.Maildir(tmp_path / "out", create=False).keys()
     assert results == {ANNE: Delivered(f"saved as new/{key}"), CRIS: Delivered(f"saved as new/{key}")}
     raw = (tmp_path / "out" / "new" / key).read_bytes()
-    assert raw.endswith(b"\r\n" + DATA)
+    assert raw.endswith(b"\n" + DATA.replace(b"\r\n", b"\n"))
+    assert b"\r" not in raw
     message = email.message_from_bytes(raw)
     assert message["Return-Path"] == "<bounce+1.abc@desk.example>"
     assert message.get_all("Delivered-To") == [ANNE, CRIS]
@@ -70,7 +71,7 @@ async def test_the_null_sender_is_shown_as_such(tmp_path: Path) -> None:
     """So that a test or a person can see that an automatic mail cannot be bounced back."""
     await saved(tmp_path, replace(MAIL, envelope_from=""))
     (file,) = (tmp_path / "new").iterdir()
-    assert file.read_bytes().startswith(b"Return-Path: <>\r\n")
+    assert file.read_bytes().startswith(b"Return-Path: <>\n")
 
 
 async def test_the_same_mail_again_makes_no_second_file(tmp_path: Path) -> None:

@@ -1,0 +1,68 @@
+"""What of an agent's mail may leave the house: never our notification, our signed names, agents' addresses. Pure.
+
+An agent who answers between the quoted lines sends our notification back with the answer. It holds what no
+customer may see: internal notes, other tickets' keys, the people of a merged ticket. And whoever has an
+agent's token and writes from their address can act as that agent, so no token ever goes out in an answer.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from mailbridge.core.mail import Attachment
+from mailbridge.core.reply import REPLY_MARKER
+
+_TOKEN = r"[tab][a-z0-9]{1,4}-[0-9a-hjkmnp-tv-z]{10}(?:[a-z0-9]+(?:\.[a-z0-9]+)?)?[a-z2-7]{26}"
+_TAGGED = re.compile(rf"(?:\+|%2b){_TOKEN}(?=@|%40)", re.IGNORECASE | re.ASCII)
+_MARKED = re.compile(rf"\[ref:{_TOKEN}\]", re.IGNORECASE | re.ASCII)
+_OWN_ID = re.compile(
+    r"<?mb\.[tab][a-z0-9]{1,4}-[a-z0-9.-]{37,120}@[a-z0-9._-]{1,255}>?", re.IGNORECASE | re.ASCII
+)
+_BARE = re.compile(rf"(?<![a-z0-9]){_TOKEN}(?![a-z0-9])", re.IGNORECASE | re.ASCII)
+_AGENT_TOKEN = re.compile(rb"a[a-z0-9]{1,4}-[0-9a-hjkmnp-tv-z]{10}[a-z0-9.]{1,10}[a-z2-7]{26}", re.IGNORECASE)
+_QUOTE = re.compile(r"[ \t]{0,3}(?:>[ \t]?)+")
+_MARKER_WORDS = " ".join(REPLY_MARKER.strip("#- ").lower().split())
+
+
+def for_the_customer(words: str, customer_words: str, private: Iterable[str], mailbox: str) -> str:
+    """The part of an agent's `words` that may be sent; '' when nothing is left.
+
+    Where they quote our notification, of the quoted lines only those stay that `customer_words` (the
+    requester's own latest mail) has too. Signed names are taken out; the addresses of `private` are written
+    as `mailbox`, to which any answer is to come anyway.
+    """
+    if _is_marker(words):
+        words = _without_notification(words, customer_words)
+    for pattern in (_TAGGED, _MARKED, _OWN_ID, _BARE):
+        words = pattern.sub("", words)
+    for address in private:
+        whole = rf"(?<![\w.+-]){re.escape(address)}(?![\w-]|\.\w)"
+        words = re.sub(whole, lambda _: mailbox, words, flags=re.IGNORECASE)
+    return words.strip()
+
+
+def sendable(attachments: Sequence[Attachment]) -> tuple[Attachment, ...]:
+    """The attachments without those that hold an agent's token, such as our notification sent back whole."""
+    return tuple(a for a in attachments if not _AGENT_TOKEN.search(a.content))
+
+
+def _is_marker(text: str) -> bool:
+    return _MARKER_WORDS in " ".join(_QUOTE.sub("", text).lower().split())
+
+
+def _without_notification(words: str, customer_words: str) -> str:
+    """The agent's own lines, and the quoted ones that are the customer's."""
+    theirs = " ".join(customer_words.split())
+    kept: list[str] = []
+    for line in words.split("\n"):
+        quote = _QUOTE.match(line)
+        if quote is None:
+            if _is_marker(line):
+                break  # unquoted: from here on it is our notification, whole
+            kept.append(line)
+            continue
+        said = " ".join(line[quote.end() :].split())
+        if said and said in theirs:
+            kept.append(line)
+    return "\n".join(kept)
