@@ -24,8 +24,10 @@ PASSWORD = "secret"
 class PostgresServer:
     """One server with its data in a folder of its own; `start`, `stop`, and databases by `create`."""
 
-    def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="mb-pg-", dir=_quick_folder()))
+    def __init__(self, *, durable: bool = False) -> None:
+        """`durable`: flush as in earnest, with the data on the disk, for measuring."""
+        self._durable = durable
+        self.folder = Path(tempfile.mkdtemp(prefix="mb-pg-", dir="/tmp" if durable else _quick_folder()))
         self.folder.chmod(0o755)
         self._copied: Path | None = None
         self._as: dict[str, Any] = {}
@@ -58,9 +60,9 @@ class PostgresServer:
             "unix_socket_directories": str(self.folder),
             "shared_buffers": "32MB",
             "max_connections": "60",
-            "fsync": "off",
-            "full_page_writes": "off",
-            "autovacuum": "off",
+            "fsync": "on" if self._durable else "off",
+            "full_page_writes": "on" if self._durable else "off",
+            "autovacuum": "on" if self._durable else "off",
             "log_min_messages": "warning",
         }
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]

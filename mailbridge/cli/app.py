@@ -56,6 +56,7 @@ def run(config: ConfigOption = None) -> None:
     settings = settings_of(config)
     from mailbridge import daemon, logs
     from mailbridge.core.render import TemplateError
+    from mailbridge.edge.listen_fds import ListenFdsError
     from mailbridge.service.keys import KeyFileError
     from mailbridge.store.engine import StoreSettingsError, StoreUnavailable
     from mailbridge.store.migrate import SchemaTooNewError
@@ -65,7 +66,7 @@ def run(config: ConfigOption = None) -> None:
         daemon.serve(settings, on_ready=_greet if sys.stderr.isatty() else None)
     except daemon.AlreadyRunningError as error:
         raise fail(str(error), exits.TEMPORARY) from None
-    except (StoreSettingsError, SchemaTooNewError, KeyFileError, TemplateError) as error:
+    except (StoreSettingsError, SchemaTooNewError, KeyFileError, TemplateError, ListenFdsError) as error:
         raise fail(str(error), exits.CONFIG) from None
     except StoreUnavailable as error:
         raise fail(f"the database cannot be used: {error}", exits.TEMPORARY) from None

@@ -10,15 +10,19 @@ import sys
 from pathlib import Path
 from typing import Any, Final, TextIO
 
-from mailbridge.core.mail import ParsedMail
+from mailbridge.core.mail import ParsedMail, Role
 from mailbridge.core.parse import TooComplex, parse_mail
 
 EX_OK: Final = 0
 EX_NOINPUT: Final = 66
 
 
-def inspect(files: list[Path], *, as_json: bool, out: TextIO) -> int:
-    """Print what each file says; 0, or 66 when a file could not be read (the others are still shown)."""
+def inspect(files: list[Path], *, as_json: bool, out: TextIO, explain: bool = False) -> int:
+    """Print what each file says; 0, or 66 when a file could not be read (the others are still shown).
+
+    `explain` adds why: the sign that decided the kind, the form of the body that was read, what was cut from
+    it and by which signs, what each attachment is taken for.
+    """
     code = EX_OK
     for path in files:
         try:
@@ -27,14 +31,16 @@ def inspect(files: list[Path], *, as_json: bool, out: TextIO) -> int:
             code = EX_NOINPUT
             shown = _failure(path, f"cannot be read: {problem.strerror or problem}")
         else:
-            shown = _read(path, raw)
+            shown = _read(path, raw, explain)
         out.write((json.dumps(shown, ensure_ascii=False) if as_json else _readable(shown)) + "\n")
     return code
 
 
-def _read(path: Path, raw: bytes) -> dict[str, Any]:
+def _read(path: Path, raw: bytes, explain: bool) -> dict[str, Any]:
     try:
-        return as_dict(path, parse_mail(raw))
+        mail = parse_mail(raw)
+        shown = as_dict(path, mail)
+        return shown | {"explain": explained(mail)} if explain else shown
     except TooComplex as problem:
         return _failure(path, f"too-complex: {problem}")
     except (
@@ -68,7 +74,13 @@ def as_dict(path: Path, mail: ParsedMail) -> dict[str, Any]:
         "reply": mail.reply,
         "html_present": bool(mail.html),
         "attachments": [
-            {"filename": a.filename, "content_type": a.content_type, "size": a.size, "inline": a.inline}
+            {
+                "filename": a.filename,
+                "content_type": a.content_type,
+                "size": a.size,
+                "inline": a.inline,
+                "role": a.role.value,
+            }
             for a in mail.attachments
         ],
         "references": list(mail.references),
@@ -76,6 +88,39 @@ def as_dict(path: Path, mail: ParsedMail) -> dict[str, Any]:
         "defects": list(mail.defects),
         "error": None,
     }
+
+
+def explained(mail: ParsedMail) -> dict[str, Any]:
+    """Why a mail is read as it is: for kind and cut the sign that decided, for the rest what it was."""
+    judged = mail.classification
+    return {
+        "kind": {"sign": judged.header, "value": judged.value, "why": judged.why},
+        "body": mail.body_from,
+        "cut": {"why": mail.cut_why, "text": mail.cut},
+        "seals": list(mail.seals),
+        "hidden": [
+            {"filename": a.filename, "role": a.role.value, "why": _ROLES[a.role]}
+            for a in mail.attachments
+            if a.role.hidden or a.role is Role.ENCRYPTED
+        ],
+        "bounce": {
+            "original_message_id": mail.bounce.original_message_id,
+            "diagnostics": [r.diagnostic for r in mail.bounce.recipients],
+        }
+        if mail.bounce
+        else None,
+    }
+
+
+_ROLES: Final = {
+    Role.FILE: "a file",
+    Role.INLINE: "a picture among the new words",
+    Role.LOGO: "a picture that only the cut part shows",
+    Role.PIXEL: "a picture of one pixel",
+    Role.SIGNATURE: "made by the mail program: a signature, a key or its version",
+    Role.CONTAINER: "a wrapping whose content is given beside it",
+    Role.ENCRYPTED: "a wrapping that cannot be opened here",
+}
 
 
 def _failure(path: Path, reason: str) -> dict[str, Any]:
@@ -115,10 +160,21 @@ def _readable(shown: dict[str, Any]) -> str:
     ]
     lines += [
         f"attachment:  {a['filename'] or '(no name)'} {a['content_type']} {a['size']} bytes"
+        + ("" if a["role"] == Role.FILE.value else f" ({a['role']})")
         for a in shown["attachments"]
     ]
+    why = shown.get("explain")
+    if why:
+        kind = why["kind"]
+        sign = f"{kind['sign']}: {kind['value']} - " if kind["sign"] else ""
+        lines += [f"why kind:    {sign}{kind['why']}", f"why body:    {why['body'] or 'there is none'}"]
+        lines += [f"why cut:     {why['cut']['why'] or 'nothing was cut'}"]
+        lines += [f"sealed:      {', '.join(why['seals'])}"] if why["seals"] else []
+        lines += [f"hidden:      {h['filename'] or '(no name)'}: {h['why']}" for h in why["hidden"]]
     lines += ["-- new words", shown["reply"]]
-    if shown["text"].strip() != shown["reply"].strip():
+    if why and why["cut"]["text"]:
+        lines += [f"-- cut ({why['cut']['why']})", why["cut"]["text"]]
+    elif shown["text"].strip() != shown["reply"].strip():
         lines += ["-- whole text", shown["text"]]
     return _visible("\n".join(lines)) + "\n"
 

@@ -20,14 +20,15 @@ _TAG = re.compile(r"[A-Za-z0-9._-]{1,64}")
 def is_valid(address: str) -> bool:
     """Whether this is one plain addr-spec: dot-atom local part of at most 64 octets, domain of at most 255."""
     local, at, domain = address.rpartition("@")
-    return bool(
-        at
-        and address.isprintable()  # no controls, bidi marks or other invisible characters
-        and len(local.encode("utf-8", "replace")) <= 64
-        and len(domain.encode("utf-8", "replace")) <= 255
-        and _LOCAL.fullmatch(local)
-        and _DOMAIN.fullmatch(domain)
-    )
+    if address.isascii():  # nearly all: octets are characters, and what is not printable fits no pattern
+        short = len(local) <= 64 and len(domain) <= 255
+    else:
+        short = (
+            address.isprintable()  # no bidi marks or other invisible characters
+            and len(local.encode("utf-8", "replace")) <= 64
+            and len(domain.encode("utf-8", "replace")) <= 255
+        )
+    return bool(at and short and _LOCAL.fullmatch(local) and _DOMAIN.fullmatch(domain))
 
 
 @dataclass(frozen=True, slots=True)

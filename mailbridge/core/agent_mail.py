@@ -7,15 +7,14 @@ are all or nothing, and a receipt names each line.
 from __future__ import annotations
 
 from mailbridge.core import decision as d
-from mailbridge.core.case import AUTOMATIC, Case, apply_event, notify, quarantine
 from mailbridge.core.agent_words import for_the_customer
+from mailbridge.core.case import AUTOMATIC, Case, apply_event, notify, quarantine
 from mailbridge.core.commands import Rejected, read_block
 from mailbridge.core.decision import News, QuarantineReason, Reason, Trust, Verdict
 from mailbridge.core.facts import AgentFacts, TicketFacts
 from mailbridge.core.match import Match
 from mailbridge.core.ticket import AgentAnswered, AgentCommanded, Applied, Refused, Status
 from mailbridge.core.tokens import TokenKind, subject_numbers
-
 
 _ONLY_OURS = "the mail holds only our notification, which is not for customers: write above its first line"
 

@@ -13,13 +13,13 @@ from collections.abc import Iterable, Sequence
 from mailbridge.core.mail import Attachment
 from mailbridge.core.reply import REPLY_MARKER
 
-_TOKEN = r"[tab][a-z0-9]{1,4}-[0-9a-hjkmnp-tv-z]{10}(?:[a-z0-9]+(?:\.[a-z0-9]+)?)?[a-z2-7]{26}"
-_TAGGED = re.compile(rf"(?:\+|%2b){_TOKEN}(?=@|%40)", re.IGNORECASE | re.ASCII)
-_MARKED = re.compile(rf"\[ref:{_TOKEN}\]", re.IGNORECASE | re.ASCII)
+_SIGNED = r"[tab][a-z0-9]{1,4}-[0-9a-hjkmnp-tv-z]{10}[a-z0-9.]{0,10}[a-z2-7]{26}"
+_TAGGED = re.compile(rf"(?:\+|%2b){_SIGNED}(?=@|%40)", re.IGNORECASE | re.ASCII)
+_MARKED = re.compile(rf"\[ref:{_SIGNED}\]", re.IGNORECASE | re.ASCII)
 _OWN_ID = re.compile(
     r"<?mb\.[tab][a-z0-9]{1,4}-[a-z0-9.-]{37,120}@[a-z0-9._-]{1,255}>?", re.IGNORECASE | re.ASCII
 )
-_BARE = re.compile(rf"(?<![a-z0-9]){_TOKEN}(?![a-z0-9])", re.IGNORECASE | re.ASCII)
+_BARE = re.compile(rf"(?<![a-z0-9]){_SIGNED}(?![a-z0-9])", re.IGNORECASE | re.ASCII)
 _AGENT_TOKEN = re.compile(rb"a[a-z0-9]{1,4}-[0-9a-hjkmnp-tv-z]{10}[a-z0-9.]{1,10}[a-z2-7]{26}", re.IGNORECASE)
 _QUOTE = re.compile(r"[ \t]{0,3}(?:>[ \t]?)+")
 _MARKER_WORDS = " ".join(REPLY_MARKER.strip("#- ").lower().split())
@@ -44,7 +44,11 @@ def for_the_customer(words: str, customer_words: str, private: Iterable[str], ma
 
 def sendable(attachments: Sequence[Attachment]) -> tuple[Attachment, ...]:
     """The attachments without those that hold an agent's token, such as our notification sent back whole."""
-    return tuple(a for a in attachments if not _AGENT_TOKEN.search(a.content))
+    return tuple(
+        a
+        for a in attachments
+        if not (a.content_type.startswith(("message/", "text/")) and _AGENT_TOKEN.search(a.content))
+    )
 
 
 def _is_marker(text: str) -> bool:

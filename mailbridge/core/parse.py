@@ -17,7 +17,8 @@ from mailbridge.core.html_text import html_to_text
 from mailbridge.core.mail import Header, Kind, ParsedMail
 from mailbridge.core.mime import read_content
 from mailbridge.core.parse_fields import addresses, author, date_of, message_ids
-from mailbridge.core.reply import new_words
+from mailbridge.core.reply import split_reply
+from mailbridge.core.roles import with_roles
 from mailbridge.core.scan import Excess, ParseLimits, read_structure
 from mailbridge.core.text import clean_text, decode_words, header_text, one_line
 
@@ -89,6 +90,7 @@ def parse_mail(raw: bytes, *, null_sender: bool = False, limits: ParseLimits = _
         bounce = read_bounce(
             headers, subject=subject, text=content.text, parts=content.parts, content_type=content_type
         )
+    split = split_reply(content.text, content.html)
     return ParsedMail(
         headers=headers,
         message_id=ids[0] if ids else "",
@@ -101,12 +103,23 @@ def parse_mail(raw: bytes, *, null_sender: bool = False, limits: ParseLimits = _
         date=date,
         in_reply_to=message_ids(fields.get("in-reply-to", ()), limits.max_references),
         references=references,
-        text=content.text,
-        reply=new_words(content.text, content.html),
+        text=_with(content.text, content.invitation),
+        reply=_with(split.reply, content.invitation),
         html=content.html,
-        attachments=content.attachments,
+        attachments=with_roles(content.attachments, html=content.html, split=split),
         parts=content.parts,
         classification=classification,
         bounce=bounce,
         defects=tuple(defects),
+        cut=split.cut,
+        cut_why=split.why,
+        body_from=content.body_from,
+        seals=content.seals,
     )
+
+
+def _with(body: str, invitation: str) -> str:
+    """The body with an invitation below it, which is part of what is said now."""
+    if not invitation:
+        return body
+    return f"{body.rstrip()}\n\n{invitation}" if body.strip() else invitation

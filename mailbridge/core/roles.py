@@ -18,6 +18,7 @@ from lxml import etree
 
 from mailbridge.core.html_text import parse_html
 from mailbridge.core.mail import Attachment, Role
+from mailbridge.core.reply import ReplySplit
 from mailbridge.core.reply_html import marked_elements
 
 _SIGNATURE_TYPES: Final = frozenset(
@@ -33,10 +34,13 @@ _PIXEL: Final = 2
 """Pixels each way: counters and spacers are of one, rarely of two."""
 
 
-def with_roles(
-    attachments: Sequence[Attachment], *, html: str, reply: str, cut: str
-) -> tuple[Attachment, ...]:
-    """The attachments with their roles. `reply` and `cut` are the parts of the body, `html` its HTML form.
+_UNSEEN: Final = frozenset(("style", "script", "title"))
+_PROBE: Final = 40
+"""Letters by which the new words are found at the start of the HTML."""
+
+
+def with_roles(attachments: Sequence[Attachment], *, html: str, split: ReplySplit) -> tuple[Attachment, ...]:
+    """The attachments with their roles; `split` is the body in new words and rest, `html` its HTML form.
 
     A role that is set already (of wrappings) stays.
     """
@@ -51,7 +55,7 @@ def with_roles(
             role = _by_itself(item)
         if role is Role.FILE and item.content_type.startswith("image/") and item.content_id:
             if kept is None:
-                kept, gone = _shown(html, reply, cut)
+                kept, gone = _shown(html, split)
             if item.content_id in kept:
                 role = Role.INLINE
             elif item.content_id in gone:
@@ -90,56 +94,47 @@ def picture_size(content: bytes) -> tuple[int, int] | None:
     return None
 
 
-def _letters(text: str) -> int:
-    return sum(1 for char in text if char.isalnum())
+def _letters(text: str) -> str:
+    return "".join(char for char in text if char.isalnum())
 
 
-def _shown(html: str, reply: str, cut: str) -> tuple[frozenset[str], frozenset[str]]:
+def _shown(html: str, split: ReplySplit) -> tuple[frozenset[str], frozenset[str]]:
     """The content ids shown among the new words, and those shown only in what was cut."""
     kept, gone = set[str](), set[str]()
     root = parse_html(html) if html else None
-    if root is not None:
-        # New words stand above history, so a picture before their last letter is among them. With answers
-        # between quotes nothing is known but what the structure marks.
-        below = _letters(reply) if cut else None
-        walk = _Walk(root, below)
-        kept |= walk.kept
-        gone |= walk.gone
+    if root is None:
+        kept |= set(_CID_IN_TEXT.findall(split.reply))
+        gone |= set(_CID_IN_TEXT.findall(split.cut))
     else:
-        kept |= set(_CID_IN_TEXT.findall(reply))
-        gone |= set(_CID_IN_TEXT.findall(cut))
+        letters, pictures = _walk(root)
+        words = _letters(split.reply)
+        # New words at the top end where the rest begins. Below or between quotes that cannot be told, and
+        # only what the structure marks is known.
+        at_top = bool(split.cut) and "quoted text " not in split.why and letters.startswith(words[:_PROBE])
+        for ident, before, marked in pictures:
+            out = marked or (at_top and before > len(words))
+            (gone if out else kept).add(ident)
     return frozenset(kept), frozenset(gone - kept)
 
 
-class _Walk:
-    """One walk through an HTML tree that meets each picture with the count of letters before it."""
-
-    def __init__(self, root: etree._Element, below: int | None) -> None:
-        self.kept: set[str] = set()
-        self.gone: set[str] = set()
-        self._below = below
-        marked = marked_elements(root)
-        seen = 0
-        inside = 0
-        for event, element in etree.iterwalk(root, events=("start", "end")):
-            if not isinstance(element.tag, str):
-                if event == "end":
-                    seen += _letters(element.tail or "")
-                continue
-            if event == "start":
-                inside += element in marked
-                if element.tag not in ("style", "script", "head", "title"):
-                    seen += _letters(element.text or "")
-                if element.tag == "img":
-                    self._picture(element, seen, inside > 0)
-            else:
-                inside -= element in marked
-                seen += _letters(element.tail or "")
-
-    def _picture(self, element: etree._Element, seen: int, marked: bool) -> None:
-        found = _CID.match(str(element.get("src") or ""))
-        if found is None:
-            return
-        ident = unquote(found[1]).strip()
-        gone = marked or (self._below is not None and seen > self._below)
-        (self.gone if gone else self.kept).add(ident)
+def _walk(root: etree._Element) -> tuple[str, list[tuple[str, int, bool]]]:
+    """All letters of a document, and each picture's content id, the letters before it, whether in marks."""
+    marked = marked_elements(root)
+    letters: list[str] = []
+    pictures: list[tuple[str, int, bool]] = []
+    seen = inside = 0
+    for event, element in etree.iterwalk(root, events=("start", "end")):
+        if event == "start" and isinstance(element.tag, str):
+            inside += element in marked
+            own = "" if element.tag in _UNSEEN else _letters(element.text or "")
+            found = _CID.match(str(element.get("src") or "")) if element.tag == "img" else None
+            if found:
+                pictures.append((unquote(found[1]).strip(), seen, inside > 0))
+        elif event == "end":
+            inside -= isinstance(element.tag, str) and element in marked
+            own = _letters(element.tail or "")
+        else:
+            continue
+        letters.append(own)
+        seen += len(own)
+    return "".join(letters), pictures

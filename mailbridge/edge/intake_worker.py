@@ -80,6 +80,9 @@ class IntakeWorker:
             self._claimed.update(mail.id for mail in claimed)
             if claimed:
                 await out.put(await self._parse(claimed))
+                if claimed[0].attempt > 1:
+                    # A suspect has the daemon for itself: were others in work, they would share its blame.
+                    await out.join()
             else:
                 try:
                     await asyncio.wait_for(self._wake.wait(), POLL)
@@ -93,7 +96,8 @@ class IntakeWorker:
         )
 
     async def _parse(self, claimed: list[StoredMail]) -> Batch:
-        worn = {m.id for m in claimed if m.attempt > self._max_attempts}
+        # The first attempt was one of many mails in work: that it did not end says nothing about this one.
+        worn = {m.id for m in claimed if m.attempt > self._max_attempts + 1}
         fresh = [m for m in claimed if m.id not in worn]
         results = await self._pool.parse([RawMail(m.raw, m.envelope.mail_from is None) for m in fresh])
         parsed = {m.id: result for m, result in zip(fresh, results, strict=True)}
@@ -112,12 +116,17 @@ class IntakeWorker:
     async def _decide(self, batches: asyncio.Queue[Batch | None]) -> None:
         while (batch := await batches.get()) is not None:
             await asyncio.to_thread(self._process, batch, asyncio.get_running_loop())
+            batches.task_done()
 
     def _process(self, batch: Batch, loop: asyncio.AbstractEventLoop) -> None:
-        for receipt in self._service.process(batch):
-            self._report(receipt)
-            self._claimed.discard(receipt.inbound_id)
-            loop.call_soon_threadsafe(self._on_done, 1)
+        ended = 0
+        try:
+            for receipt in self._service.process(batch):
+                self._report(receipt)
+                self._claimed.discard(receipt.inbound_id)
+                ended += 1
+        finally:  # once a batch: to be told of every single mail would wake the outbox as often
+            loop.call_soon_threadsafe(self._on_done, ended)
 
     def _report(self, receipt: Receipt) -> None:
         level = self._log.warning if receipt.reason == QuarantineReason.INTERNAL else self._log.info

@@ -134,7 +134,8 @@ class ParsePool:
             )
             for n, result in zip(left, again, strict=True):
                 slow = isinstance(result, ParseFailure) and result.reason is ParseFailureReason.PARSER_TIMEOUT
-                found[n] = None if slow and allowed is _usual else result
+                more = self._timeout > allowed([mails[n]])
+                found[n] = None if slow and more else result
         return [result for result in found if result is not None]
 
     async def _alone(self, mail: RawMail, allowed: float) -> ParseResult:
@@ -219,7 +220,7 @@ class ParsePool:
 
 def _usual(mails: Sequence[RawMail]) -> float:
     """Seconds that mails should not need, by far: 1 ms each and 100 MB/s are the rule."""
-    return 2.0 + 0.05 * len(mails) + sum(len(mail.raw) for mail in mails) / (2 << 20)
+    return 1.0 + 0.05 * len(mails) + sum(len(mail.raw) for mail in mails) / (2 << 20)
 
 
 class _PoolLost(Exception):

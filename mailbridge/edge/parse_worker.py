@@ -11,7 +11,6 @@ import contextlib
 import gc
 import resource
 import signal
-import sys
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -112,11 +111,3 @@ def _place(problem: BaseException) -> str:
     frames = traceback.extract_tb(problem.__traceback__)
     where = f" in {frames[-1].name}, line {frames[-1].lineno}" if frames else ""
     return f"{type(problem).__name__}{where}"[:200]
-
-
-def address_space() -> int:
-    """The address space this process uses now in bytes; 0 where it cannot be told."""
-    if not sys.platform.startswith("linux"):
-        return 0
-    with open("/proc/self/statm", encoding="ascii") as statm:  # noqa: PTH123  (no pathlib in a worker)
-        return int(statm.read().split()[0]) * resource.getpagesize()

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import assert_never
 
 from mailbridge.core import decision as d
-from mailbridge.core.mail import BounceRecipient, ParsedMail
+from mailbridge.core.mail import Address, BounceRecipient, ParsedMail
 from mailbridge.core.match import Dismissed, Match, Rule
 from mailbridge.core.ticket import TicketState
 from mailbridge.store import inbound, outbox, people, tickets
 from mailbridge.store.engine import Connection
 from mailbridge.store.inbound import Finish, StoredMail
-from mailbridge.store.outbox import CapLimits, NewOutgoing
+from mailbridge.store.outbox import CapLimits, NewOutgoing, Queued
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,92 +53,148 @@ class Work:
         return self.stored.source.partition(":")[0][:10]
 
 
-def write(conn: Connection, work: Work) -> Receipt:
-    """The one write. ConflictError or LostClaimError undo it: decide anew, or leave it to its new owner."""
+def write(conn: Connection, works: Sequence[Work]) -> list[Receipt]:
+    """The one write, of all these decisions or of none; no two of them may change the same ticket.
+
+    ConflictError or LostClaimError undo it: decide anew, or leave the mail to its new owner. They do not say
+    which mail they are about when there are several: then each is to be written by itself.
+    """
+    if not works:
+        return []
+    contacts = people.ensure_contacts(conn, _people(works), works[0].now)
+    opened = iter(tickets.insert_tickets(conn, _new_tickets(works, contacts)))
+    appends = [w.decision for w in works if isinstance(w.decision, d.Append)]
+    times = {w.decision.ticket.id: w.now for w in works if isinstance(w.decision, d.Append)}
+    tickets.update_tickets(conn, [(a.ticket, a.state, times[a.ticket.id]) for a in appends])
+    places = [_place(work, contacts, opened) for work in works]
+    written = [(p.ticket_id, p.entry) for p in places if p.ticket_id is not None and p.entry is not None]
+    entries = iter(tickets.insert_entries(conn, written))
+    entry_ids = [next(entries) if place.entry else None for place in places]
+    for work, place in zip(works, places, strict=True):
+        if isinstance(work.decision, d.Append):
+            _append(conn, work, work.decision, place, contacts)
+    mails = [
+        Queued(mail, place.ticket_id, entry_id, work.now)
+        for work, place, entry_id in zip(works, places, entry_ids, strict=True)
+        for mail in work.outgoing
+    ]
+    # The caps are of one configuration, whichever mail asks.
+    answers = iter(outbox.add_many(conn, mails, works[0].caps))
+    ends = []
+    for work, place in zip(works, places, strict=True):
+        capped = [(mail.kind, next(answers)) for mail in work.outgoing]
+        withheld = [_withheld(f"{kind}: {why}") for kind, why in capped if why]
+        if isinstance(work.decision, d.OpenTicket) and work.decision.withheld:
+            withheld.append(_withheld(work.decision.withheld))
+        ends.append(_end(work, place, withheld))
+    inbound.finish(conn, [(finish, work.now) for (finish, _), work in zip(ends, works, strict=True)])
+    return [receipt for _, receipt in ends]
+
+
+def _people(works: Sequence[Work]) -> Iterator[Address]:
+    """Everyone who becomes, or is, a contact by these decisions."""
+    for work in works:
+        match work.decision:
+            case d.OpenTicket(requester=requester, collaborators=collaborators):
+                yield requester
+                yield from collaborators
+            case d.Append() as decision:
+                if (writer := _writer(work, decision)) is not None:
+                    yield writer
+                yield from decision.collaborators
+
+
+def _writer(work: Work, decision: d.Append) -> Address | None:
+    """Who wrote the entry, if it was a contact."""
+    if decision.agent is not None or decision.entry_kind not in ("mail", "automatic"):
+        return None
+    return work.mail.sender
+
+
+def _new_tickets(works: Sequence[Work], contacts: Mapping[str, int]) -> list[tickets.NewTicket]:
+    return [
+        tickets.NewTicket(
+            key=work.new_key,
+            mailbox=work.stored.mailbox,
+            subject=work.mail.subject[:1000],
+            state=work.new_state,
+            requester_id=contacts[decision.requester.key],
+            collaborator_ids=tuple(contacts[who.key] for who in decision.collaborators),
+            now=work.now,
+            claims=decision.claims.id if decision.claims else None,
+            follow_up_of=decision.follow_up_of.id if decision.follow_up_of else None,
+        )
+        for work in works
+        if isinstance(decision := work.decision, d.OpenTicket)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a mail ends up, and by whom it is."""
+
+    action: str
+    state: str
+    ticket_id: int | None
+    ticket_key: str
+    entry: tickets.NewEntry | None = None
+    contact_id: int | None = None
+    agent_id: int | None = None
+
+
+def _place(work: Work, contacts: Mapping[str, int], opened: Iterator[int]) -> _Place:
     decision = work.decision
     match decision:
         case d.OpenTicket():
-            ticket_id, key, withheld = _open(conn, work, decision)
-            return _finish(conn, work, "open", "done", ticket_id, key, withheld)
+            contact = contacts[decision.requester.key]
+            entry = _entry(work, "mail", work.mail.reply, contact_id=contact)
+            return _Place("open", "done", next(opened), work.new_key, entry, contact)
         case d.Append():
-            ticket_id, withheld = _append(conn, work, decision)
-            return _finish(conn, work, "append", "done", ticket_id, decision.ticket.key, withheld)
-        case d.Reject():
-            withheld = _send(conn, work, decision.ticket.id, None)
-            return _finish(conn, work, "reject", "done", decision.ticket.id, decision.ticket.key, withheld)
-        case d.Quarantine():
-            about = decision.ticket
+            writer = _writer(work, decision)
+            by = contacts[writer.key] if writer is not None else None
+            agent = decision.agent.id if decision.agent is not None else None
+            answer = next((o for o in work.outgoing if o.kind == "answer"), None)
+            entry = _entry(
+                work,
+                decision.entry_kind,
+                decision.words,
+                contact_id=by,
+                agent_id=agent,
+                via=decision.via.id if decision.via else None,
+                # The customer answers the mail that we send on, so that one's id stands for the agent's words.
+                message_id=answer.message_id if answer else work.mail.message_id,
+            )
+            return _Place("append", "done", decision.ticket.id, decision.ticket.key, entry, by, agent)
+        case d.Reject(ticket=ticket):
+            return _Place("reject", "done", ticket.id, ticket.key)
+        case d.Quarantine(ticket=about):
             number, name = (about.id, about.key) if about else (None, "")
-            return _finish(conn, work, "quarantine", "quarantined", number, name, ())
+            return _Place("quarantine", "quarantined", number, name)
     assert_never(decision)
 
 
-def _open(conn: Connection, work: Work, decision: d.OpenTicket) -> tuple[int, str, Sequence[Dismissed]]:
-    now = work.now
-    requester = people.ensure_contact(conn, decision.requester, now)
-    ticket_id = tickets.insert_ticket(
-        conn,
-        key=work.new_key,
-        mailbox=work.stored.mailbox,
-        subject=work.mail.subject[:1000],
-        state=work.new_state,
-        requester_id=requester,
-        collaborator_ids=[people.ensure_contact(conn, who, now) for who in decision.collaborators],
-        now=now,
-        claims=decision.claims.id if decision.claims else None,
-        follow_up_of=decision.follow_up_of.id if decision.follow_up_of else None,
-    )
-    entry_id = tickets.insert_entry(
-        conn, ticket_id, _entry(work, "mail", work.mail.reply, contact_id=requester)
-    )
-    withheld = list(_send(conn, work, ticket_id, entry_id))
-    if decision.withheld:
-        withheld.append(_withheld(decision.withheld))
-    return ticket_id, work.new_key, withheld
-
-
-def _append(conn: Connection, work: Work, decision: d.Append) -> tuple[int, Sequence[Dismissed]]:
-    now, ticket = work.now, decision.ticket
-    contact_id = agent_id = None
-    sender = work.mail.sender
-    if decision.agent is not None:
-        agent_id = decision.agent.id
-    elif sender is not None and decision.entry_kind in ("mail", "automatic"):
-        contact_id = people.ensure_contact(conn, sender, now)
-    tickets.update_ticket(conn, ticket, decision.state, now)
-    answer = next((o for o in work.outgoing if o.kind == "answer"), None)
-    entry_id = tickets.insert_entry(
-        conn,
-        ticket.id,
-        _entry(
-            work,
-            decision.entry_kind,
-            decision.words,
-            contact_id=contact_id,
-            agent_id=agent_id,
-            via=decision.via.id if decision.via else None,
-            # The customer answers the mail that we send on, so that one's id stands for the agent's words.
-            message_id=answer.message_id if answer else work.mail.message_id,
-        ),
-    )
+def _append(
+    conn: Connection, work: Work, decision: d.Append, place: _Place, contacts: Mapping[str, int]
+) -> None:
+    """What goes with an entry on a ticket that was there before."""
+    ticket = decision.ticket
     if decision.collaborators:
-        added = [people.ensure_contact(conn, who, now) for who in decision.collaborators]
-        tickets.add_collaborators(conn, ticket.id, added, now)
+        added = [contacts[who.key] for who in decision.collaborators]
+        tickets.add_collaborators(conn, ticket.id, added, work.now)
     tickets.insert_events(
         conn,
         ticket.id,
         decision.changes,
         channel=work.channel,
-        now=now,
-        contact_id=contact_id,
-        agent_id=agent_id,
+        now=work.now,
+        contact_id=place.contact_id,
+        agent_id=place.agent_id,
     )
     if decision.sent is not None and decision.bounce is not None:
         for failed in decision.bounce.recipients or (BounceRecipient("", None, "failed"),):
             if (failed.action or "failed") == "failed":
                 reply = f"bounced: {failed.status or ''} {failed.diagnostic}".strip()
-                outbox.bounced(conn, decision.sent.id, failed.address, reply, now)
-    return ticket.id, _send(conn, work, ticket.id, entry_id)
+                outbox.bounced(conn, decision.sent.id, failed.address, reply, work.now)
 
 
 def _entry(
@@ -174,56 +230,36 @@ def _entry(
     )
 
 
-def _send(conn: Connection, work: Work, ticket_id: int, entry_id: int | None) -> tuple[Dismissed, ...]:
-    withheld = []
-    for each in work.outgoing:
-        why = outbox.add(conn, each, ticket_id=ticket_id, entry_id=entry_id, now=work.now, caps=work.caps)
-        if why:
-            withheld.append(_withheld(f"{each.kind}: {why}"))
-    return tuple(withheld)
-
-
 def _withheld(why: str) -> Dismissed:
     return Dismissed(Rule.NONE, "", "outgoing", why)
 
 
-def _finish(
-    conn: Connection,
-    work: Work,
-    action: str,
-    state: str,
-    ticket_id: int | None,
-    ticket_key: str,
-    withheld: Sequence[Dismissed],
-) -> Receipt:
+def _end(work: Work, place: _Place, withheld: Sequence[Dismissed]) -> tuple[Finish, Receipt]:
     verdict = work.decision.verdict
     reason, detail = "", ""
     if isinstance(work.decision, d.Quarantine):
         reason, detail = work.decision.why.value, work.decision.detail
-    inbound.finish(
-        conn,
-        Finish(
-            work.stored.id,
-            work.stored.attempt,
-            state,
-            work.mail.message_id,
-            ticket_id,
-            reason,
-            detail,
-            _record(verdict, work.mail, action, reason, withheld, work.milliseconds),
-        ),
-        work.now,
-    )
-    return Receipt(
+    finish = Finish(
         work.stored.id,
-        action,
+        work.stored.attempt,
+        place.state,
+        work.mail.message_id,
+        place.ticket_id,
+        reason,
+        detail,
+        _record(verdict, work.mail, place.action, reason, withheld, work.milliseconds),
+    )
+    receipt = Receipt(
+        work.stored.id,
+        place.action,
         reason or verdict.reason.value,
         detail,
-        ticket_key,
+        place.ticket_key,
         verdict.match.rule.value,
         work.mail.classification.kind.value,
         work.milliseconds,
     )
+    return finish, receipt
 
 
 def _record(

@@ -265,7 +265,7 @@ class Desk:
         solution = answer.state.solution
         if kind == "reply":
             drafts.append(d.Answer(speaker, words))
-        elif tell and solution is not None and answer.changes and answer.state.status is Status.SOLVED:
+        elif tell and solution is not None and answer.newly_solved and answer.state.status is Status.SOLVED:
             drafts.append(d.TellSolved(solution.reason))
         if kind:
             news = d.News.ANSWERED if kind == "reply" else d.News.NOTE

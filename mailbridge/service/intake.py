@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from mailbridge.core import decision as d
+from mailbridge.core.agent_words import sendable
 from mailbridge.core.case import Case, IntakePolicy
 from mailbridge.core.decision import QuarantineReason, Reason, Trust, Verdict
 from mailbridge.core.facts import Facts, TicketFacts
@@ -28,11 +29,11 @@ from mailbridge.core.ports import Clock, Ids
 from mailbridge.core.ticket import Status, TicketState
 from mailbridge.core.tokens import KeyRing, new_ticket_key
 from mailbridge.service.commit import Receipt, Work, write
-from mailbridge.service.facts import read_facts
+from mailbridge.service.facts import Asked, read_facts
 from mailbridge.service.keys import KeyFile
 from mailbridge.service.mailboxes import Mailboxes
 from mailbridge.service.mailer import Mailer, Occasion, Subject, loop_marks, subject_of_ticket
-from mailbridge.store.engine import Database, StoreUnavailable
+from mailbridge.store.engine import Connection, Database, StoreUnavailable
 from mailbridge.store.inbound import LostClaimError, StoredMail
 from mailbridge.store.outbox import CapLimits, NewOutgoing
 from mailbridge.store.tickets import ConflictError
@@ -99,74 +100,123 @@ class Intake:
     def process(self, batch: Sequence[tuple[StoredMail, ParsedMail | Unreadable]]) -> Iterator[Receipt]:
         """Decide and commit each mail of a batch, in order; yields a receipt for each that ended.
 
-        A mail whose decision depends on one before it in the batch waits for that one's commit. Raises
-        StoreUnavailable when the database is away: what is not done is claimed again once its lease lapses.
+        As many as do not depend on each other are committed together; if that fails they are done one by one.
+        Raises StoreUnavailable when the database is away: what is not done is claimed again once its lease
+        lapses.
         """
-        pending: list[_Pending] = []
-        trouble: StoreUnavailable | None = None
-        for stored, parsed in batch:
-            mail = parsed if isinstance(parsed, ParsedMail) else NOTHING_READ
-            if pending and _depends(mail, pending):
-                yield from self._settle(pending)
-                pending = []
-            try:
-                pending.append(self._begin(stored, parsed, attempt=1))
-            except StoreUnavailable as error:
-                trouble = error
-                break
-        yield from self._settle(pending)
-        if trouble is not None:
-            raise trouble
+        items = [self._item(stored, parsed) for stored, parsed in batch]
+        facts = self._facts(items)
+        together: list[_Decided] = []
+        trail = _Trail()
+        for item, known in zip(items, facts, strict=True):
+            if trail.names(item.mail):
+                # It answers a mail of this batch, so what was read before that one's commit is too old.
+                yield from self._settle(together)
+                together, known = [], None
+            decided = self._decided(item, known)
+            if decided.ticket_id in trail.tickets:
+                yield from self._settle(together)
+                together = []
+                decided = self._decided(item)
+            trail.add(decided)
+            together.append(decided)
+        yield from self._settle(together)
+
+    def _facts(self, items: Sequence[_Item]) -> list[Facts | None]:
+        """What the decisions need to know, read at once. None where that is to be tried again, alone."""
+        readable = [item for item in items if item.asked is not None]
+        try:
+            ring = self._keys.load()
+            asked = [item.asked for item in readable if item.asked is not None]
+            found = iter(self._database.read(lambda conn: read_facts(conn, asked, ring)))
+        except StoreUnavailable:
+            raise
+        except Exception:  # told for the mail it is about, when that is done alone
+            return [None] * len(items)
+        return [next(found) if item.asked is not None else None for item in items]
 
     # ------------------------------------------------------------ one mail
 
-    def _begin(self, stored: StoredMail, parsed: ParsedMail | Unreadable, attempt: int) -> _Pending:
+    def _item(self, stored: StoredMail, parsed: ParsedMail | Unreadable) -> _Item:
+        if isinstance(parsed, Unreadable):
+            return _Item(stored, parsed, NOTHING_READ, None)
+        try:
+            own = self._mailboxes.policy(stored.mailbox).own
+            keys = match_keys(parsed, stored.envelope.rcpt_to, own, self._keys.load())
+        except Exception:  # decided alone it fails again, and is kept apart under the failure's name
+            return _Item(stored, parsed, parsed, None)
+        return _Item(stored, parsed, parsed, Asked(parsed, keys))
+
+    def _decided(self, item: _Item, facts: Facts | None = None) -> _Decided:
+        """The decision of one mail, by these facts or by fresh ones."""
         started = time.monotonic()
         try:
-            work = self._work(stored, parsed, started)
+            return _Decided(item, self._work(item, facts, started))
         except StoreUnavailable:
             raise
         except Exception as error:  # our own fault: kept, named, replayable
-            work = self._failed(stored, parsed, error, started)
-        future = self._database.submit(partial(write, work=work), size_hint=len(stored.raw))
-        return _Pending(stored, parsed, work, future, attempt)
+            return _Decided(item, self._failed(item, error, started))
 
-    def _settle(self, pending: Sequence[_Pending]) -> Iterator[Receipt]:
-        """Wait for the commits; decide anew where the ticket changed underneath. Trouble is raised last."""
+    def _submit(self, decided: Sequence[_Decided]) -> Future[list[Receipt]]:
+        works = [each.work for each in decided]
+        return self._database.submit(
+            partial(write, works=works), size_hint=sum(len(work.stored.raw) for work in works)
+        )
+
+    def _settle(self, together: Sequence[_Decided]) -> Iterator[Receipt]:
+        """Commit these as one; whatever goes wrong with that, each by itself. Trouble is raised last."""
+        if not together:
+            return
         trouble: StoreUnavailable | None = None
-        for item in pending:
-            current = item
-            while True:
-                try:
-                    yield current.future.result()
-                except ConflictError:
-                    if current.attempt < _CONFLICTS:
-                        current = self._begin(current.stored, current.parsed, current.attempt + 1)
-                        continue
-                except LostClaimError:
-                    pass
-                except StoreUnavailable as error:
-                    trouble = error
-                except Exception as error:
-                    if current.attempt <= _CONFLICTS:
-                        work = self._failed(current.stored, current.parsed, error, time.monotonic())
-                        future = self._database.submit(partial(write, work=work))
-                        current = replace(current, work=work, future=future, attempt=_CONFLICTS + 1)
-                        continue
-                    raise
-                break
+        if len(together) > 1:
+            try:
+                yield from self._submit(together).result()
+            except StoreUnavailable:
+                raise
+            except Exception:  # noqa: S110  (one of them is at fault: done alone, it will say so itself)
+                pass
+            else:
+                return
+        for each in together:
+            try:
+                yield from self._settle_alone(each)
+            except StoreUnavailable as error:
+                trouble = error
         if trouble is not None:
             raise trouble
 
-    def _work(self, stored: StoredMail, parsed: ParsedMail | Unreadable, started: float) -> Work:
-        now = self._clock.now()
+    def _settle_alone(self, decided: _Decided) -> Iterator[Receipt]:
+        """Commit one; decide anew where the ticket changed underneath."""
+        for attempt in range(1, _CONFLICTS + 2):
+            try:
+                yield from self._submit((decided,)).result()
+            except ConflictError:
+                if attempt >= _CONFLICTS:
+                    return  # it is claimed again once its lease lapses
+                decided = self._decided(decided.item)
+            except LostClaimError:
+                return
+            except StoreUnavailable:
+                raise
+            except Exception as error:
+                if decided.failed:
+                    raise
+                decided = _Decided(decided.item, self._failed(decided.item, error, time.monotonic()), True)
+            else:
+                return
+
+    def _work(self, item: _Item, facts: Facts | None, started: float) -> Work:
+        stored, parsed = item.stored, item.parsed
         if isinstance(parsed, Unreadable):
             return self._as_work(stored, NOTHING_READ, _apart(parsed.why, parsed.detail), (), "", started)
+        now = self._clock.now()
         ring = self._keys.load()
         policy = replace(self._mailboxes.policy(stored.mailbox), loop_marks=loop_marks(ring))
-        keys = match_keys(parsed, stored.envelope.rcpt_to, policy.own, ring)
-        facts = self._database.read(lambda conn: read_facts(conn, parsed, keys, ring))
-        case = Case(stored.mailbox, stored.envelope, parsed, keys, facts, policy, now)
+        asked = item.asked
+        if asked is None or facts is None:
+            asked = Asked(parsed, match_keys(parsed, stored.envelope.rcpt_to, policy.own, ring))
+            facts = self._database.read(partial(_facts_of_one, asked=asked, ring=ring))
+        case = Case(stored.mailbox, stored.envelope, parsed, asked.keys, facts, policy, now)
         decision = self._decide(case)
         key = new_ticket_key(self._ids.token(7)) if isinstance(decision, d.OpenTicket) else ""
         outgoing = self._compose(stored, parsed, decision, key, facts, policy, ring)
@@ -201,7 +251,12 @@ class Intake:
             if isinstance(draft, d.Answer) and isinstance(decision, d.Append):
                 # Below the agent's words stand those that they answer.
                 ticket = decision.ticket
-                why = replace(occasion, words=ticket.last_customer_text, author=str(ticket.requester.address))
+                why = replace(
+                    occasion,
+                    words=ticket.last_customer_text,
+                    author=str(ticket.requester.address),
+                    attachments=sendable(mail.attachments),
+                )
             made.append(self._mailer.make(draft, about, why, ring))
         return tuple(made)
 
@@ -244,40 +299,63 @@ class Intake:
         spent = round((time.monotonic() - started) * 1000)
         return Work(stored, mail, decision, outgoing, key, state, self._caps, self._clock.now(), spent)
 
-    def _failed(
-        self, stored: StoredMail, parsed: ParsedMail | Unreadable, error: Exception, started: float
-    ) -> Work:
+    def _failed(self, item: _Item, error: Exception, started: float) -> Work:
         last = traceback.extract_tb(error.__traceback__)[-1:]
         where = f" at {last[0].filename.rpartition('/')[2]}:{last[0].lineno}" if last else ""
         detail = f"{type(error).__name__}: {str(error)[:300]}{where}"
-        mail = parsed if isinstance(parsed, ParsedMail) else NOTHING_READ
-        return self._as_work(stored, mail, _apart(QuarantineReason.INTERNAL, detail), (), "", started)
+        return self._as_work(
+            item.stored, item.mail, _apart(QuarantineReason.INTERNAL, detail), (), "", started
+        )
 
 
 @dataclass(frozen=True, slots=True)
-class _Pending:
+class _Item:
+    """A mail to be decided on. `asked` is None when its evidence could not be gathered, or nothing was read."""
+
     stored: StoredMail
     parsed: ParsedMail | Unreadable
+    mail: ParsedMail
+    asked: Asked | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    """A decision ready to be written. `failed`: it only keeps apart what could not be written otherwise."""
+
+    item: _Item
     work: Work
-    future: Future[Receipt]
-    attempt: int
+    failed: bool = False
+
+    @property
+    def ticket_id(self) -> int | None:
+        """The ticket that was there before and that this changes or tells about."""
+        decision = self.work.decision
+        return decision.ticket.id if isinstance(decision, d.Append | d.Reject) else None
+
+
+class _Trail:
+    """What the mails of a batch so far have made or changed: facts read before them do not know of it."""
+
+    def __init__(self) -> None:
+        self.tickets: set[int] = set()
+        self._message_ids: set[str] = set()
+
+    def add(self, decided: _Decided) -> None:
+        """Note one more."""
+        if decided.ticket_id is not None:
+            self.tickets.add(decided.ticket_id)
+        if decided.item.mail.message_id:
+            self._message_ids.add(decided.item.mail.message_id)
+
+    def names(self, mail: ParsedMail) -> bool:
+        """Whether a mail names one of them."""
+        return not self._message_ids.isdisjoint((*mail.in_reply_to, *mail.references))
+
+
+def _facts_of_one(conn: Connection, asked: Asked, ring: KeyRing) -> Facts:
+    return read_facts(conn, (asked,), ring)[0]
 
 
 def _apart(why: QuarantineReason, detail: str) -> d.Quarantine:
     verdict = Verdict(Reason.QUARANTINED, Match(None, None, ()), Trust.UNVERIFIED)
     return d.Quarantine(verdict, why, detail)
-
-
-def _depends(mail: ParsedMail, pending: Sequence[_Pending]) -> bool:
-    """Whether the mail may concern a ticket that the pending ones are just about to make or change."""
-    named = set(mail.in_reply_to) | set(mail.references)
-    sender = mail.sender.key if mail.sender else ""
-    for item in pending:
-        before = item.work.mail
-        if before.message_id and before.message_id in named:
-            return True
-        if isinstance(item.work.decision, d.Append | d.Reject) and (
-            named or (before.sender is not None and before.sender.key == sender)
-        ):
-            return True
-    return False

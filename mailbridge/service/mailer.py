@@ -114,7 +114,8 @@ class Mailer:
             why,
             ring,
             token=token,
-            to=(to,),
+            # A name is free text: unverified, it would be a stranger's words in our mail to someone else.
+            to=(to if why.verified else Address("", to.address),),
             subject=rendered.subject,
             text=rendered.text,
             html=rendered.html,

@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, update
 
 from mailbridge.core.mail import Envelope
-from mailbridge.store.rows import AnyRow, new_id
+from mailbridge.store.rows import AnyRow, new_ids
 from mailbridge.store.tables import decision, inbound, inbound_raw, inbound_seen
 
 
@@ -32,55 +32,84 @@ class StoredMail:
     raw: bytes = field(repr=False)
 
 
-_SEEN = select(inbound_seen.c.inbound_id, inbound_seen.c.seen_at).where(
-    inbound_seen.c.dedupe_key == bindparam("k")
+@dataclass(frozen=True, slots=True)
+class NewMail:
+    """A mail for one mailbox of ours, as it came."""
+
+    mailbox: str
+    envelope: Envelope
+    source: str
+    dedupe_key: bytes
+    now: datetime
+    raw: bytes = field(repr=False)
+
+
+_SEEN = select(inbound_seen.c.dedupe_key, inbound_seen.c.inbound_id, inbound_seen.c.seen_at).where(
+    inbound_seen.c.dedupe_key.in_(bindparam("keys", expanding=True))
 )
-_INSERT = insert(inbound)
+_INSERT = insert(inbound).returning(inbound.c.id, sort_by_parameter_order=True)
 _INSERT_RAW = insert(inbound_raw)
 _INSERT_SEEN = insert(inbound_seen)
+_SEEN_AGAIN = (
+    update(inbound_seen)
+    .where(inbound_seen.c.dedupe_key == bindparam("b_key"))
+    .values(inbound_id=bindparam("b_id"), seen_at=bindparam("b_now"))
+)
+_COUNT_DUPLICATE = (
+    update(inbound).where(inbound.c.id == bindparam("b_id")).values(duplicates=inbound.c.duplicates + 1)
+)
 
 
-def accept(
-    conn: Connection,
-    *,
-    mailbox: str,
-    envelope: Envelope,
-    raw: bytes,
-    source: str,
-    dedupe_key: bytes,
-    now: datetime,
-    window: timedelta,
-) -> tuple[int, bool]:
-    """Store a mail, or count it as the duplicate of one that came within `window`. (id, duplicate?)."""
-    seen = conn.execute(_SEEN, {"k": dedupe_key}).first()
-    if seen is not None and now - seen.seen_at < window:
+def accept(conn: Connection, mails: Sequence[NewMail], window: timedelta) -> list[tuple[int, bool]]:
+    """Store mails, or count them as duplicates of ones that came within `window`. (id, duplicate?) for each."""
+    if not mails:
+        return []
+    rows = conn.execute(_SEEN, {"keys": list({mail.dedupe_key for mail in mails})})
+    seen = {bytes(row.dedupe_key): row for row in rows}
+    fresh: dict[bytes, NewMail] = {}
+    for mail in mails:
+        before = seen.get(mail.dedupe_key)
+        if before is None or mail.now - before.seen_at >= window:
+            fresh.setdefault(mail.dedupe_key, mail)
+    numbers = dict(zip(fresh, new_ids(conn, _INSERT, [_row(mail) for mail in fresh.values()]), strict=True))
+    if fresh:
         conn.execute(
-            update(inbound).where(inbound.c.id == seen.inbound_id).values(duplicates=inbound.c.duplicates + 1)
+            _INSERT_RAW, [{"inbound_id": numbers[key], "data": mail.raw} for key, mail in fresh.items()]
         )
-        return int(seen.inbound_id), True
-    made = conn.execute(
-        _INSERT,
-        {
-            "mailbox": mailbox,
-            "envelope_from": envelope.mail_from or "",
-            "rcpt_to": " ".join(envelope.rcpt_to),
-            "source": source[:100],
-            "received_at": now,
-            "size": len(raw),
-            "state": "received",
-        },
-    )
-    number = new_id(made)
-    conn.execute(_INSERT_RAW, {"inbound_id": number, "data": raw})
-    if seen is None:
-        conn.execute(_INSERT_SEEN, {"dedupe_key": dedupe_key, "inbound_id": number, "seen_at": now})
-    else:
-        conn.execute(
-            update(inbound_seen)
-            .where(inbound_seen.c.dedupe_key == dedupe_key)
-            .values(inbound_id=number, seen_at=now)
-        )
-    return number, False
+    firsts = [
+        {"dedupe_key": key, "inbound_id": numbers[key], "seen_at": mail.now}
+        for key, mail in fresh.items()
+        if key not in seen
+    ]
+    if firsts:
+        conn.execute(_INSERT_SEEN, firsts)
+    again = [
+        {"b_key": key, "b_id": numbers[key], "b_now": mail.now} for key, mail in fresh.items() if key in seen
+    ]
+    if again:
+        conn.execute(_SEEN_AGAIN, again)
+    answers = [
+        (numbers[mail.dedupe_key], fresh[mail.dedupe_key] is not mail)
+        if mail.dedupe_key in fresh
+        else (int(seen[mail.dedupe_key].inbound_id), True)
+        for mail in mails
+    ]
+    repeated = [{"b_id": number} for number, duplicate in answers if duplicate]
+    if repeated:
+        conn.execute(_COUNT_DUPLICATE, repeated)
+    return answers
+
+
+def _row(mail: NewMail) -> dict[str, object]:
+    return {
+        "mailbox": mail.mailbox,
+        "envelope_from": mail.envelope.mail_from or "",
+        "rcpt_to": " ".join(mail.envelope.rcpt_to),
+        "source": mail.source[:100],
+        "received_at": mail.now,
+        "size": len(mail.raw),
+        "state": "received",
+    }
 
 
 def claim(
@@ -183,26 +212,34 @@ class LostClaimError(Exception):
     """Another worker has taken this mail over (our lease lapsed): nothing of ours may be written."""
 
 
-def finish(conn: Connection, done: Finish, now: datetime) -> None:
-    """Write the end of a mail and its one decision record. LostClaimError when the claim is no longer ours."""
+def finish(conn: Connection, done: Sequence[tuple[Finish, datetime]]) -> None:
+    """Write the ends of mails and their decision records. LostClaimError when a claim is no longer ours."""
+    if not done:
+        return
     changed = conn.execute(
         _FINISH,
-        {
-            "b_id": done.inbound_id,
-            "b_attempt": done.attempt,
-            "b_state": done.state,
-            "b_message_id": done.message_id,
-            "b_ticket_id": done.ticket_id,
-            "b_reason": done.reason,
-            "b_detail": done.detail,
-            "b_now": now,
-        },
+        [
+            {
+                "b_id": one.inbound_id,
+                "b_attempt": one.attempt,
+                "b_state": one.state,
+                "b_message_id": one.message_id,
+                "b_ticket_id": one.ticket_id,
+                "b_reason": one.reason,
+                "b_detail": one.detail,
+                "b_now": now,
+            }
+            for one, now in done
+        ],
     )
-    if changed.rowcount != 1:
-        raise LostClaimError(f"inbound {done.inbound_id}")
+    if changed.rowcount != len(done):
+        raise LostClaimError(f"inbound {', '.join(str(one.inbound_id) for one, _ in done)}")
     conn.execute(
         _INSERT_DECISION,
-        {**done.record, "inbound_id": done.inbound_id, "ticket_id": done.ticket_id, "decided_at": now},
+        [
+            {**one.record, "inbound_id": one.inbound_id, "ticket_id": one.ticket_id, "decided_at": now}
+            for one, now in done
+        ],
     )
 
 

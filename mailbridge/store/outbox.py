@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
-from mailbridge.core.address import domain_of, split_tag
+from mailbridge.core.address import domain_of
 from mailbridge.core.facts import SentMail
-from mailbridge.store.rows import AnyRow, new_id
+from mailbridge.store.caps import CapLimits as CapLimits  # its users know the outbox only
+from mailbridge.store.caps import Counted, folded
+from mailbridge.store.rows import AnyRow, new_ids
 from mailbridge.store.tables import daemon_state, outbox, outbox_data, outbox_recipient, ticket
 
 _HOLD = "outbox_hold"
@@ -41,17 +42,6 @@ class NewOutgoing:
 
 
 @dataclass(frozen=True, slots=True)
-class CapLimits:
-    """The most automatic mails in one hour."""
-
-    per_recipient: int
-    per_mailbox: int
-    per_ticket: int
-    per_domain: int
-    total: int
-
-
-@dataclass(frozen=True, slots=True)
 class Claimed:
     """A mail to be sent now, to these recipients."""
 
@@ -69,15 +59,93 @@ class Claimed:
     data: bytes = field(repr=False)
 
 
-_INSERT = insert(outbox)
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """A mail to be sent, and what it belongs to."""
+
+    new: NewOutgoing
+    ticket_id: int | None
+    entry_id: int | None
+    now: datetime
+
+
+_INSERT = insert(outbox).returning(outbox.c.id, sort_by_parameter_order=True)
 _INSERT_DATA = insert(outbox_data)
 _INSERT_RECIPIENT = insert(outbox_recipient)
 
 
-def folded(address: str) -> str:
-    """The mailbox behind an address: case folded, without plus-tag."""
-    tagged = split_tag(address)
-    return tagged.mailbox if tagged else address.casefold()
+def add_many(conn: Connection, mails: Sequence[Queued], caps: CapLimits) -> list[str]:
+    """Write mails to be sent. For each '' when queued, else why it was capped: 'held: ...' or 'withheld: ...'.
+
+    Over a cap of its recipient or ticket an automatic mail is not made at all; over the total cap it is held,
+    to be looked at and released. Each counts for those after it. Raises IntegrityError when a cause already
+    made a mail.
+    """
+    if not mails:
+        return []
+    counted = Counted.of(
+        conn,
+        caps,
+        [(each.new.recipients, each.ticket_id) for each in mails if each.new.capped],
+        min(each.now for each in mails),
+    )
+    answers: list[str] = []
+    made: list[tuple[Queued, str]] = []
+    for each in mails:
+        why = counted.over(each.new.recipients, each.ticket_id) if each.new.capped else ""
+        answers.append(why)
+        if not why.startswith("withheld"):
+            made.append((each, why))
+    numbers = new_ids(
+        conn,
+        _INSERT,
+        [
+            {
+                "cause_key": each.new.cause_key,
+                "kind": each.new.kind,
+                "automatic": each.new.automatic,
+                "mailbox": each.new.mailbox,
+                "ticket_id": each.ticket_id,
+                "entry_id": each.entry_id,
+                "reference": each.new.reference,
+                "envelope_from": each.new.envelope_from,
+                "message_id": each.new.message_id,
+                "subject": each.new.subject,
+                "state": "held" if why else "queued",
+                "created_at": each.now,
+                "next_attempt_at": each.now,
+            }
+            for each, why in made
+        ],
+    )
+    if not numbers:
+        return answers
+    conn.execute(
+        _INSERT_DATA,
+        [
+            {"outbox_id": number, "data": each.new.data}
+            for number, (each, _) in zip(numbers, made, strict=True)
+        ],
+    )
+    conn.execute(
+        _INSERT_RECIPIENT,
+        [
+            {
+                "outbox_id": number,
+                "address": address,
+                "folded": folded(address),
+                "domain": domain_of(address),
+                "state": "held" if why else "queued",
+                "last_reply": why,
+                "capped": each.new.capped,
+                "created_at": each.now,
+                "updated_at": each.now,
+            }
+            for number, (each, why) in zip(numbers, made, strict=True)
+            for address in dict.fromkeys(each.new.recipients)
+        ],
+    )
+    return answers
 
 
 def add(
@@ -89,85 +157,55 @@ def add(
     now: datetime,
     caps: CapLimits,
 ) -> str:
-    """Write a mail to be sent. '' when queued, else why it was capped: 'held: ...' or 'withheld: ...'.
+    """`add_many` for one."""
+    return add_many(conn, (Queued(new, ticket_id, entry_id, now),), caps)[0]
 
-    Over a cap of its recipient or ticket an automatic mail is not made at all; over the total cap it is held,
-    to be looked at and released. Raises IntegrityError when its cause already made a mail.
-    """
-    state, why = "queued", ""
-    if new.capped:
-        why = _over_cap(conn, new, ticket_id, now, caps)
-        if why.startswith("withheld"):
-            return why
-        state = "held" if why else "queued"
-    made = conn.execute(
-        _INSERT,
-        {
-            "cause_key": new.cause_key,
-            "kind": new.kind,
-            "automatic": new.automatic,
-            "mailbox": new.mailbox,
-            "ticket_id": ticket_id,
-            "entry_id": entry_id,
-            "reference": new.reference,
-            "envelope_from": new.envelope_from,
-            "message_id": new.message_id,
-            "subject": new.subject,
-            "state": state,
-            "created_at": now,
-            "next_attempt_at": now,
-        },
+
+_WAITING = ("queued", "retry", "unknown")
+# One statement for each state: the index on state and time then gives the first few in order, however many
+# wait behind them. With the states in one condition all that is due would be read and sorted.
+_CANDIDATES = (
+    select(outbox.c.id, func.length(outbox_data.c.data).label("size"))
+    .select_from(outbox.join(outbox_data))
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True, of=outbox)
+)
+_DUE = (
+    _CANDIDATES.add_columns(outbox.c.next_attempt_at.label("since"))
+    .where(outbox.c.state == bindparam("state"), outbox.c.next_attempt_at <= bindparam("now"))
+    .order_by(outbox.c.next_attempt_at, outbox.c.id)
+)
+_LAPSED = (
+    _CANDIDATES.add_columns(outbox.c.next_attempt_at.label("since"))
+    .where(outbox.c.state == "sending", outbox.c.lease_until < bindparam("now"))
+    .order_by(outbox.c.next_attempt_at, outbox.c.id)
+)
+_CHOSEN = (
+    select(outbox, outbox_data.c.data)
+    .select_from(outbox.join(outbox_data))
+    .where(outbox.c.id.in_(bindparam("ids", expanding=True)))
+)
+_TO_BE_SENT = (
+    select(outbox_recipient.c.outbox_id, outbox_recipient.c.address, outbox_recipient.c.state)
+    .where(
+        outbox_recipient.c.outbox_id.in_(bindparam("ids", expanding=True)),
+        outbox_recipient.c.state.in_((*_WAITING, "sending")),
     )
-    number = new_id(made)
-    conn.execute(_INSERT_DATA, {"outbox_id": number, "data": new.data})
-    conn.execute(
-        _INSERT_RECIPIENT,
-        [
-            {
-                "outbox_id": number,
-                "address": address,
-                "folded": folded(address),
-                "domain": domain_of(address),
-                "state": state,
-                "last_reply": why,
-                "capped": new.capped,
-                "created_at": now,
-                "updated_at": now,
-            }
-            for address in dict.fromkeys(new.recipients)
-        ],
+    .order_by(outbox_recipient.c.address)
+)
+_LEASE = (
+    update(outbox)
+    .where(outbox.c.id.in_(bindparam("ids", expanding=True)))
+    .values(state="sending", lease_until=bindparam("b_until"), attempts=outbox.c.attempts + 1)
+)
+_LEASE_RECIPIENTS = (
+    update(outbox_recipient)
+    .where(
+        outbox_recipient.c.outbox_id.in_(bindparam("ids", expanding=True)),
+        outbox_recipient.c.state.in_((*_WAITING, "sending")),
     )
-    return why
-
-
-def _over_cap(
-    conn: Connection, new: NewOutgoing, ticket_id: int | None, now: datetime, caps: CapLimits
-) -> str:
-    since = now - timedelta(hours=1)
-    recent = and_(outbox_recipient.c.capped, outbox_recipient.c.created_at > since)
-
-    def sent(*conditions: Any) -> int:
-        query = select(func.count()).select_from(outbox_recipient).where(recent, *conditions)
-        return int(conn.execute(query).scalar_one())
-
-    for address in new.recipients:
-        if sent(outbox_recipient.c.address == address) >= caps.per_recipient:
-            return f"withheld: {caps.per_recipient} automatic mails an hour to {address}"
-        if sent(outbox_recipient.c.folded == folded(address)) >= caps.per_mailbox:
-            return f"withheld: {caps.per_mailbox} automatic mails an hour to the mailbox {folded(address)}"
-        if sent(outbox_recipient.c.domain == domain_of(address)) >= caps.per_domain:
-            return f"withheld: {caps.per_domain} automatic mails an hour to {domain_of(address)}"
-    if ticket_id is not None:
-        on_ticket = (
-            select(func.count())
-            .select_from(outbox_recipient.join(outbox))
-            .where(recent, outbox.c.ticket_id == ticket_id)
-        )
-        if conn.execute(on_ticket).scalar_one() >= caps.per_ticket:
-            return f"withheld: {caps.per_ticket} automatic mails an hour on one ticket"
-    if sent() >= caps.total:
-        return f"held: {caps.total} automatic mails an hour in all"
-    return ""
+    .values(state="sending", updated_at=bindparam("b_now"))
+)
 
 
 def claim(
@@ -175,66 +213,44 @@ def claim(
 ) -> list[Claimed]:
     """Mails whose time has come, oldest first, leased. A lapsed lease frees a mail whose sender died.
 
-    Nothing while the outbox is held.
+    About `max_bytes` at most, but one mail of any size. Nothing while the outbox is held.
     """
     if hold_reason(conn):
         return []
-    due = or_(
-        and_(outbox.c.state.in_(("queued", "retry", "unknown")), outbox.c.next_attempt_at <= now),
-        and_(outbox.c.state == "sending", outbox.c.lease_until < now),
-    )
-    ids = list(
-        conn.execute(
-            select(outbox.c.id)
-            .where(due)
-            .order_by(outbox.c.next_attempt_at, outbox.c.id)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-        ).scalars()
-    )
-    claimed: list[Claimed] = []
+    found = list(conn.execute(_LAPSED, {"now": now, "most": limit}))
+    for state in _WAITING:
+        found += conn.execute(_DUE, {"state": state, "now": now, "most": limit})
+    ids: list[int] = []
     total = 0
-    for number in ids:
-        row = conn.execute(
-            select(outbox, outbox_data.c.data)
-            .select_from(outbox.join(outbox_data))
-            .where(outbox.c.id == number)
-        ).one()
-        total += len(row.data)
-        if claimed and total > max_bytes:
+    for row in sorted(found, key=lambda each: (each.since, each.id))[:limit]:
+        total += row.size
+        if ids and total > max_bytes:
             break
-        waiting = ("queued", "retry", "unknown", "sending")
-        people = conn.execute(
-            select(outbox_recipient.c.address, outbox_recipient.c.state)
-            .where(outbox_recipient.c.outbox_id == number, outbox_recipient.c.state.in_(waiting))
-            .order_by(outbox_recipient.c.address)
-        ).all()
-        claimed.append(
-            Claimed(
-                number,
-                row.cause_key,
-                row.envelope_from,
-                row.message_id,
-                tuple(who.address for who in people),
-                row.attempts + 1,
-                row.created_at,
-                row.ticket_id,
-                row.kind,
-                frozenset(who.address for who in people if who.state == "unknown"),
-                row.data,
-            )
+        ids.append(row.id)
+    if not ids:
+        return []
+    rows = {row.id: row for row in conn.execute(_CHOSEN, {"ids": ids})}
+    people: dict[int, list[AnyRow]] = {number: [] for number in ids}
+    for who in conn.execute(_TO_BE_SENT, {"ids": ids}):
+        people[who.outbox_id].append(who)
+    conn.execute(_LEASE, {"ids": ids, "b_until": now + lease})
+    conn.execute(_LEASE_RECIPIENTS, {"ids": ids, "b_now": now})
+    return [
+        Claimed(
+            number,
+            row.cause_key,
+            row.envelope_from,
+            row.message_id,
+            tuple(who.address for who in people[number]),
+            row.attempts + 1,
+            row.created_at,
+            row.ticket_id,
+            row.kind,
+            frozenset(who.address for who in people[number] if who.state == "unknown"),
+            row.data,
         )
-        conn.execute(
-            update(outbox)
-            .where(outbox.c.id == number)
-            .values(state="sending", lease_until=now + lease, attempts=outbox.c.attempts + 1)
-        )
-        conn.execute(
-            update(outbox_recipient)
-            .where(outbox_recipient.c.outbox_id == number, outbox_recipient.c.state.in_(waiting))
-            .values(state="sending", updated_at=now)
-        )
-    return claimed
+        for number, row in ((number, rows[number]) for number in ids)
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +262,31 @@ class Outcome:
     reply: str
 
 
+# The recipients of a mail that is still leased to the sender who claimed it with that attempt.
+_STILL_OURS = (
+    select(outbox_recipient.c.address, outbox_recipient.c.state)
+    .select_from(outbox.join(outbox_recipient))
+    .where(
+        outbox.c.id == bindparam("id"),
+        outbox.c.state == "sending",
+        outbox.c.attempts == bindparam("attempts"),
+    )
+)
+_RESULT = (
+    update(outbox_recipient)
+    .where(
+        outbox_recipient.c.outbox_id == bindparam("b_id"),
+        outbox_recipient.c.address == bindparam("b_address"),
+    )
+    .values(
+        state=bindparam("b_state"),
+        attempts=outbox_recipient.c.attempts + 1,
+        last_reply=bindparam("b_reply"),
+        updated_at=bindparam("b_now"),
+    )
+)
+
+
 def record(
     conn: Connection,
     item: Claimed,
@@ -254,25 +295,26 @@ def record(
     now: datetime,
 ) -> bool:
     """Write the results of one attempt; False (nothing written) when the lease was lost to another sender."""
-    ours = conn.execute(
-        select(outbox.c.id).where(
-            outbox.c.id == item.id, outbox.c.state == "sending", outbox.c.attempts == item.attempts
-        )
-    ).first()
-    if ours is None:
+    ours = conn.execute(_STILL_OURS, {"id": item.id, "attempts": item.attempts}).all()
+    if not ours:
         return False
-    for outcome in outcomes:
+    if outcomes:
         conn.execute(
-            update(outbox_recipient)
-            .where(outbox_recipient.c.outbox_id == item.id, outbox_recipient.c.address == outcome.address)
-            .values(
-                state=outcome.state,
-                attempts=outbox_recipient.c.attempts + 1,
-                last_reply=outcome.reply[:500],
-                updated_at=now,
-            )
+            _RESULT,
+            [
+                {
+                    "b_id": item.id,
+                    "b_address": outcome.address,
+                    "b_state": outcome.state,
+                    "b_reply": outcome.reply[:500],
+                    "b_now": now,
+                }
+                for outcome in outcomes
+            ],
         )
-    _settle(conn, item.id, next_attempt_at)
+    results = {outcome.address: outcome.state for outcome in outcomes}
+    states = {results.get(row.address, row.state) for row in ours}
+    _settle_as(conn, item.id, states, next_attempt_at)
     return True
 
 
@@ -292,30 +334,45 @@ def put_back(conn: Connection, items: Sequence[Claimed], why: str, when: datetim
             )
 
 
+_RECIPIENT_STATES = select(outbox_recipient.c.state).where(outbox_recipient.c.outbox_id == bindparam("id"))
+_SETTLE = (
+    update(outbox)
+    .where(outbox.c.id == bindparam("b_id"))
+    .values(state=bindparam("b_state"), lease_until=None)
+)
+_SETTLE_UNTIL = _SETTLE.values(next_attempt_at=bindparam("b_when"))
+
+
 def _settle(conn: Connection, number: int, next_attempt_at: datetime | None) -> None:
     """Bring the row's state in line with its recipients'."""
-    states = set(
-        conn.execute(select(outbox_recipient.c.state).where(outbox_recipient.c.outbox_id == number)).scalars()
-    )
+    states = set(conn.execute(_RECIPIENT_STATES, {"id": number}).scalars())
+    _settle_as(conn, number, states, next_attempt_at)
+
+
+def _settle_as(conn: Connection, number: int, states: set[str], next_attempt_at: datetime | None) -> None:
     values: dict[str, object] = {
-        "state": next(state for state in _ORDER if state in states),
-        "lease_until": None,
+        "b_id": number,
+        "b_state": next(state for state in _ORDER if state in states),
     }
-    if next_attempt_at is not None:
-        values["next_attempt_at"] = next_attempt_at
-    elif "unknown" in states:
+    if next_attempt_at is None and "unknown" in states:
         # No further try is wanted: far enough away that only `outbox retry` brings it back.
-        values["next_attempt_at"] = datetime.fromisoformat("9999-01-01T00:00:00+00:00")
-    conn.execute(update(outbox).where(outbox.c.id == number).values(**values))
+        next_attempt_at = datetime.fromisoformat("9999-01-01T00:00:00+00:00")
+    if next_attempt_at is None:
+        conn.execute(_SETTLE, values)
+    else:
+        conn.execute(_SETTLE_UNTIL, {**values, "b_when": next_attempt_at})
+
+
+_FIRST = select(func.min(outbox.c.next_attempt_at)).where(outbox.c.state == bindparam("state"))
 
 
 def next_due(conn: Connection) -> datetime | None:
     """When the next mail wants to be tried; None when none waits or the outbox is held."""
     if hold_reason(conn):
         return None
-    return conn.execute(
-        select(func.min(outbox.c.next_attempt_at)).where(outbox.c.state.in_(("queued", "retry", "unknown")))
-    ).scalar()
+    # One state at a time: each is then the first entry of the index, and not a walk over all that wait.
+    times = [conn.execute(_FIRST, {"state": state}).scalar() for state in _WAITING]
+    return min((when for when in times if when is not None), default=None)
 
 
 def bounced(conn: Connection, number: int, address: str, reply: str, now: datetime) -> None:
@@ -344,25 +401,32 @@ _SENT = (
     .select_from(outbox.outerjoin(ticket))
     .where(outbox.c.reference.in_(bindparam("references", expanding=True)))
 )
-_OWN = select(outbox.c.message_id).where(outbox.c.message_id == bindparam("message_id"))
+_SENT_TO = select(outbox_recipient.c.outbox_id, outbox_recipient.c.address).where(
+    outbox_recipient.c.outbox_id.in_(bindparam("ids", expanding=True))
+)
+_OWN = select(outbox.c.message_id).where(outbox.c.message_id.in_(bindparam("ids", expanding=True)))
 
 
 def sent_by_reference(conn: Connection, references: Sequence[str]) -> dict[str, SentMail]:
     """Our mails by their reference."""
     if not references:
         return {}
-    found = {}
-    for row in conn.execute(_SENT, {"references": list(references)}):
-        recipients = conn.execute(
-            select(outbox_recipient.c.address).where(outbox_recipient.c.outbox_id == row.id)
-        ).scalars()
-        found[row.reference] = SentMail(row.id, row.reference, row.kind, row.key or "", tuple(recipients))
-    return found
+    rows = conn.execute(_SENT, {"references": list(references)}).all()
+    recipients: dict[int, list[str]] = {row.id: [] for row in rows}
+    if rows:
+        for number, address in conn.execute(_SENT_TO, {"ids": list(recipients)}):
+            recipients[number].append(address)
+    return {
+        row.reference: SentMail(row.id, row.reference, row.kind, row.key or "", tuple(recipients[row.id]))
+        for row in rows
+    }
 
 
-def is_ours(conn: Connection, message_id: str) -> bool:
-    """Whether a mail of ours went out with this Message-ID."""
-    return conn.execute(_OWN, {"message_id": message_id}).first() is not None
+def ours_among(conn: Connection, message_ids: Sequence[str]) -> set[str]:
+    """Those of these Message-IDs with which a mail of ours went out."""
+    if not message_ids:
+        return set()
+    return set(conn.execute(_OWN, {"ids": list(message_ids)}).scalars())
 
 
 # ---------------------------------------------------------------- for operators
@@ -374,9 +438,12 @@ def hold(conn: Connection, why: str, now: datetime) -> None:
     conn.execute(insert(daemon_state).values(name=_HOLD, value=why, at=now))
 
 
+_HELD = select(daemon_state.c.value).where(daemon_state.c.name == _HOLD)
+
+
 def hold_reason(conn: Connection) -> str:
     """Why nothing is sent; '' when sending goes on."""
-    return conn.execute(select(daemon_state.c.value).where(daemon_state.c.name == _HOLD)).scalar() or ""
+    return conn.execute(_HELD).scalar() or ""
 
 
 def release(conn: Connection, number: int | None, now: datetime) -> int:

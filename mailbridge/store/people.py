@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
 from mailbridge.core.address import domain_of
@@ -15,57 +16,96 @@ from mailbridge.core.mail import Address
 from mailbridge.store.rows import AnyRow, new_id
 from mailbridge.store.tables import agent, contact, organisation, organisation_domain, participant
 
-_PERSON = (
-    select(contact.c.id, contact.c.address, contact.c.name, organisation.c.name.label("organisation"))
+_PEOPLE = (
+    select(
+        contact.c.id,
+        contact.c.key,
+        contact.c.address,
+        contact.c.name,
+        organisation.c.name.label("organisation"),
+    )
     .select_from(contact.outerjoin(organisation))
-    .where(contact.c.key == bindparam("key"))
+    .where(contact.c.key.in_(bindparam("keys", expanding=True)))
 )
-_DOMAIN = (
-    select(organisation.c.id, organisation.c.name)
+_DOMAINS = (
+    select(organisation_domain.c.domain, organisation.c.id, organisation.c.name)
     .select_from(organisation_domain.join(organisation))
-    .where(organisation_domain.c.domain == bindparam("domain"))
+    .where(organisation_domain.c.domain.in_(bindparam("domains", expanding=True)))
 )
 _AGENTS = (
     select(agent.c.id, agent.c.address, agent.c.name, agent.c.mailboxes)
     .where(agent.c.active)
     .order_by(agent.c.id)
 )
+# Another node may be faster: then its contact stands, and nothing has failed.
+_NEW_CONTACT = {
+    "sqlite": sqlite.insert(contact).on_conflict_do_nothing(),
+    "postgresql": postgresql.insert(contact).on_conflict_do_nothing(),
+}
+_LEARN_NAME = update(contact).where(contact.c.id == bindparam("b_id")).values(name=bindparam("b_name"))
 
 
-def person(conn: Connection, key: str) -> Person | None:
-    """The contact with that case-folded address."""
-    row = conn.execute(_PERSON, {"key": key}).first()
-    return row and Person(row.id, Address(row.name, row.address), row.organisation or "")
+def persons(conn: Connection, keys: Iterable[str]) -> dict[str, Person]:
+    """The contacts with these case-folded addresses, by address."""
+    wanted = sorted(set(keys))
+    if not wanted:
+        return {}
+    return {
+        row.key: Person(row.id, Address(row.name, row.address), row.organisation or "")
+        for row in conn.execute(_PEOPLE, {"keys": wanted})
+    }
 
 
-def organisation_by_domain(conn: Connection, address_key: str) -> tuple[int, str] | None:
-    """Id and name of the organisation whose domain the address is in, or None."""
-    row = conn.execute(_DOMAIN, {"domain": domain_of(address_key)}).first()
-    return (row.id, row.name) if row else None
+def organisations_by_domain(conn: Connection, domains: Iterable[str]) -> dict[str, tuple[int, str]]:
+    """Id and name of the organisations that have these mail domains, by domain."""
+    wanted = sorted(set(domains))
+    if not wanted:
+        return {}
+    return {row.domain: (row.id, row.name) for row in conn.execute(_DOMAINS, {"domains": wanted})}
+
+
+def ensure_contacts(conn: Connection, people: Iterable[Address], now: datetime) -> dict[str, int]:
+    """The ids of the contacts with these addresses, by case-folded address; made if need be.
+
+    A name is learned once, never overwritten.
+    """
+    wanted: dict[str, Address] = {}
+    for who in people:
+        known = wanted.get(who.key)
+        if known is None or (who.name and not known.name):
+            wanted[who.key] = who
+    found = persons(conn, wanted)
+    learned = [
+        {"b_id": person.id, "b_name": wanted[key].name[:200]}
+        for key, person in found.items()
+        if wanted[key].name and not person.address.name
+    ]
+    if learned:
+        conn.execute(_LEARN_NAME, learned)
+    # In one order everywhere, so that two nodes that add the same people cannot wait for each other.
+    missing = sorted(wanted.keys() - found.keys())
+    if missing:
+        belongs = organisations_by_domain(conn, (domain_of(key) for key in missing))
+        conn.execute(
+            _NEW_CONTACT[conn.dialect.name],
+            [
+                {
+                    "key": key,
+                    "address": wanted[key].address,
+                    "name": wanted[key].name[:200],
+                    "organisation_id": belongs.get(domain_of(key), (None,))[0],
+                    "created_at": now,
+                }
+                for key in missing
+            ],
+        )
+        found |= persons(conn, missing)
+    return {key: person.id for key, person in found.items()}
 
 
 def ensure_contact(conn: Connection, who: Address, now: datetime) -> int:
-    """The id of the contact with that address, made if need be; a name is learned once, never overwritten."""
-    row = conn.execute(_PERSON, {"key": who.key}).first()
-    if row is not None:
-        if who.name and not row.name:
-            conn.execute(update(contact).where(contact.c.id == row.id).values(name=who.name[:200]))
-        return int(row.id)
-    belongs = organisation_by_domain(conn, who.key)
-    try:
-        with conn.begin_nested():
-            made = conn.execute(
-                insert(contact).values(
-                    key=who.key,
-                    address=who.address,
-                    name=who.name[:200],
-                    organisation_id=belongs[0] if belongs else None,
-                    created_at=now,
-                )
-            )
-    except IntegrityError:  # another node was faster
-        return int(conn.execute(_PERSON, {"key": who.key}).one().id)
-    return new_id(made)
+    """`ensure_contacts` for one."""
+    return ensure_contacts(conn, (who,), now)[who.key]
 
 
 def agents(conn: Connection) -> tuple[AgentFacts, ...]:

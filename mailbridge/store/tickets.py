@@ -12,7 +12,7 @@ from sqlalchemy import Connection, bindparam, func, insert, select, update
 from mailbridge.core.facts import Person, TicketFacts
 from mailbridge.core.mail import Address, Attachment
 from mailbridge.core.ticket import Change, Priority, Solution, SolvedReason, Status, TicketState
-from mailbridge.store.rows import AnyRow, new_id
+from mailbridge.store.rows import AnyRow, new_ids
 from mailbridge.store.tables import (
     attachment,
     blob,
@@ -75,10 +75,26 @@ def state_columns(state: TicketState) -> dict[str, object]:
 
 # ---------------------------------------------------------------- facts
 
-_BY_KEY = select(ticket).where(ticket.c.key.in_(bindparam("keys", expanding=True)))
-_BY_ID = select(ticket).where(ticket.c.id.in_(bindparam("ids", expanding=True)))
+_LATEST = entry.alias()
+_LAST_WORDS = (
+    select(_LATEST.c.reply)
+    .where(
+        _LATEST.c.ticket_id == ticket.c.id,
+        _LATEST.c.kind == "mail",
+        _LATEST.c.contact_id == ticket.c.requester_id,
+        _LATEST.c.via_ticket_id.is_(None),
+    )
+    .order_by(_LATEST.c.id.desc())
+    .limit(1)
+    .correlate(ticket)
+    .scalar_subquery()
+    .label("last_words")
+)
+_BY_KEY = select(ticket, _LAST_WORDS).where(ticket.c.key.in_(bindparam("keys", expanding=True)))
+_BY_ID = select(ticket, _LAST_WORDS).where(ticket.c.id.in_(bindparam("ids", expanding=True)))
 _PEOPLE = (
     select(
+        participant.c.ticket_id,
         participant.c.role,
         contact.c.id,
         contact.c.address,
@@ -86,23 +102,19 @@ _PEOPLE = (
         func.coalesce(organisation.c.name, "").label("organisation"),
     )
     .select_from(participant.join(contact).outerjoin(organisation))
-    .where(participant.c.ticket_id == bindparam("ticket"))
+    .where(participant.c.ticket_id.in_(bindparam("tickets", expanding=True)))
     .order_by(participant.c.added_at, contact.c.id)
 )
 _MESSAGE_IDS = (
-    select(entry.c.message_id)
+    select(entry.c.ticket_id, entry.c.message_id)
     .where(
-        entry.c.ticket_id == bindparam("ticket"),
+        entry.c.ticket_id.in_(bindparam("tickets", expanding=True)),
         entry.c.kind.in_(("mail", "reply")),
         entry.c.message_id != "",
+        # those of another requester's ticket, merged into this one, stay unseen
+        entry.c.via_ticket_id.is_(None),
     )
     .order_by(entry.c.id)
-)
-_LAST_WORDS = (
-    select(entry.c.reply)
-    .where(entry.c.ticket_id == bindparam("ticket"), entry.c.kind == "mail")
-    .order_by(entry.c.id.desc())
-    .limit(1)
 )
 _ENTRY_TICKETS = (
     select(entry.c.message_id, ticket.c.key)
@@ -137,7 +149,7 @@ def load(conn: Connection, keys: Iterable[str]) -> tuple[dict[str, TicketFacts],
     by_id: dict[int, TicketFacts] = {}
     waiting = rows
     for _ in range(10):  # hops of a chain of merges; each merge points at the survivor, so one is the rule
-        by_id.update({row.id: facts_of(conn, row) for row in waiting})
+        by_id.update({facts.id: facts for facts in _facts_of(conn, waiting)})
         missing = {row.merged_into for row in waiting if row.merged_into and row.merged_into not in by_id}
         if not missing:
             break
@@ -145,32 +157,40 @@ def load(conn: Connection, keys: Iterable[str]) -> tuple[dict[str, TicketFacts],
     return {row.key: by_id[row.id] for row in rows}, by_id
 
 
-def facts_of(conn: Connection, row: AnyRow) -> TicketFacts:
-    """All facts of one row of `ticket`."""
-    requester: Person | None = None
-    collaborators: list[Person] = []
-    for who in conn.execute(_PEOPLE, {"ticket": row.id}):
+def _facts_of(conn: Connection, rows: Sequence[AnyRow]) -> list[TicketFacts]:
+    """All facts of rows of `ticket`, in two statements for them all."""
+    if not rows:
+        return []
+    numbers = sorted(row.id for row in rows)
+    requesters: dict[int, Person] = {}
+    collaborators: dict[int, list[Person]] = {}
+    for who in conn.execute(_PEOPLE, {"tickets": numbers}):
         someone = Person(who.id, Address(who.name, who.address), who.organisation)
         if who.role == "requester":
-            requester = someone
+            requesters[who.ticket_id] = someone
         else:
-            collaborators.append(someone)
-    assert requester is not None  # every ticket has one: written with it in one transaction
-    ids = list(conn.execute(_MESSAGE_IDS, {"ticket": row.id}).scalars())
-    if len(ids) > 10:
-        ids = ids[:4] + ids[-6:]
-    return TicketFacts(
-        row.id,
-        row.key,
-        row.mailbox,
-        row.subject,
-        state_of(row),
-        requester,
-        tuple(collaborators),
-        row.version,
-        tuple(ids),
-        conn.execute(_LAST_WORDS, {"ticket": row.id}).scalar() or "",
-    )
+            collaborators.setdefault(who.ticket_id, []).append(someone)
+    message_ids: dict[int, list[str]] = {}
+    for number, message_id in conn.execute(_MESSAGE_IDS, {"tickets": numbers}):
+        message_ids.setdefault(number, []).append(message_id)
+    found = []
+    for row in rows:
+        ids = message_ids.get(row.id, [])
+        found.append(
+            TicketFacts(
+                row.id,
+                row.key,
+                row.mailbox,
+                row.subject,
+                state_of(row),
+                requesters[row.id],  # every ticket has one: written with it in one transaction
+                tuple(collaborators.get(row.id, ())),
+                row.version,
+                tuple(ids if len(ids) <= 10 else ids[:4] + ids[-6:]),
+                row.last_words or "",
+            )
+        )
+    return found
 
 
 def by_key(conn: Connection, key: str) -> TicketFacts | None:
@@ -180,7 +200,7 @@ def by_key(conn: Connection, key: str) -> TicketFacts | None:
 
 def by_id(conn: Connection, number: int) -> TicketFacts:
     """One ticket by its running number, which must exist."""
-    return facts_of(conn, conn.execute(_BY_ID, {"ids": [number]}).one())
+    return _facts_of(conn, [conn.execute(_BY_ID, {"ids": [number]}).one()])[0]
 
 
 # ---------------------------------------------------------------- writing
@@ -206,12 +226,29 @@ class NewEntry:
     attachments: tuple[Attachment, ...] = ()
 
 
-_INSERT_TICKET = insert(ticket)
-_INSERT_ENTRY = insert(entry)
+@dataclass(frozen=True, slots=True)
+class NewTicket:
+    """One ticket to be opened, with its people."""
+
+    key: str
+    mailbox: str
+    subject: str
+    state: TicketState
+    requester_id: int
+    collaborator_ids: tuple[int, ...]
+    now: datetime
+    claims: int | None = None
+    follow_up_of: int | None = None
+
+
+_INSERT_TICKET = insert(ticket).returning(ticket.c.id, sort_by_parameter_order=True)
+_INSERT_ENTRY = insert(entry).returning(entry.c.id, sort_by_parameter_order=True)
+_INSERT_EVENT = insert(entry)
 _INSERT_PARTICIPANT = insert(participant)
 _INSERT_ATTACHMENT = insert(attachment)
 _INSERT_BLOB = insert(blob)
-_HAS_BLOB = select(blob.c.sha256).where(blob.c.sha256 == bindparam("sha"))
+_HAVE_BLOBS = select(blob.c.sha256).where(blob.c.sha256.in_(bindparam("sums", expanding=True)))
+_PARTICIPANTS = select(participant.c.contact_id).where(participant.c.ticket_id == bindparam("ticket"))
 _UPDATE = (
     update(ticket)
     .where(ticket.c.id == bindparam("b_id"), ticket.c.version == bindparam("b_version"))
@@ -221,6 +258,39 @@ _UPDATE = (
         version=ticket.c.version + 1,
     )
 )
+
+
+def insert_tickets(conn: Connection, new: Sequence[NewTicket]) -> list[int]:
+    """New tickets with their participants. Their running numbers, in the same order."""
+    numbers = new_ids(
+        conn,
+        _INSERT_TICKET,
+        [
+            {
+                "key": one.key,
+                "mailbox": one.mailbox,
+                "subject": one.subject,
+                "requester_id": one.requester_id,
+                **state_columns(one.state),
+                "follow_up_of": one.follow_up_of,
+                "claims_ticket": one.claims,
+                "created_at": one.now,
+                "updated_at": one.now,
+                "version": 1,
+            }
+            for one in new
+        ],
+    )
+    people = []
+    for number, one in zip(numbers, new, strict=True):
+        roles = dict.fromkeys(one.collaborator_ids, "collaborator") | {one.requester_id: "requester"}
+        people += [
+            {"ticket_id": number, "contact_id": who, "role": role, "added_at": one.now}
+            for who, role in roles.items()
+        ]
+    if people:
+        conn.execute(_INSERT_PARTICIPANT, people)
+    return numbers
 
 
 def insert_ticket(
@@ -236,84 +306,87 @@ def insert_ticket(
     claims: int | None = None,
     follow_up_of: int | None = None,
 ) -> int:
-    """A new ticket with its participants. Its running number."""
-    made = conn.execute(
-        _INSERT_TICKET,
-        {
-            "key": key,
-            "mailbox": mailbox,
-            "subject": subject,
-            "requester_id": requester_id,
-            **state_columns(state),
-            "follow_up_of": follow_up_of,
-            "claims_ticket": claims,
-            "created_at": now,
-            "updated_at": now,
-            "version": 1,
-        },
+    """`insert_tickets` for one."""
+    new = NewTicket(
+        key, mailbox, subject, state, requester_id, tuple(collaborator_ids), now, claims, follow_up_of
     )
-    number = new_id(made)
-    people = [
-        {"ticket_id": number, "contact_id": requester_id, "role": "requester", "added_at": now},
-        *(
-            {"ticket_id": number, "contact_id": other, "role": "collaborator", "added_at": now}
-            for other in dict.fromkeys(collaborator_ids)
-            if other != requester_id
-        ),
-    ]
-    conn.execute(_INSERT_PARTICIPANT, people)
-    return number
+    return insert_tickets(conn, (new,))[0]
 
 
 def add_collaborators(conn: Connection, ticket_id: int, contact_ids: Iterable[int], now: datetime) -> None:
     """Add those who are no participants yet."""
-    known = set(
-        conn.execute(select(participant.c.contact_id).where(participant.c.ticket_id == ticket_id)).scalars()
-    )
-    for other in dict.fromkeys(contact_ids):
-        if other not in known:
-            conn.execute(
-                _INSERT_PARTICIPANT,
-                {"ticket_id": ticket_id, "contact_id": other, "role": "collaborator", "added_at": now},
-            )
+    known = set(conn.execute(_PARTICIPANTS, {"ticket": ticket_id}).scalars())
+    people = [
+        {"ticket_id": ticket_id, "contact_id": other, "role": "collaborator", "added_at": now}
+        for other in dict.fromkeys(contact_ids)
+        if other not in known
+    ]
+    if people:
+        conn.execute(_INSERT_PARTICIPANT, people)
+
+
+def update_tickets(conn: Connection, changed: Sequence[tuple[TicketFacts, TicketState, datetime]]) -> None:
+    """Write new states. ConflictError when a ticket is no longer at the version that was decided on."""
+    if not changed:
+        return
+    # In one order everywhere, so that two nodes that change the same tickets cannot wait for each other.
+    rows = [
+        {f"b_{name}": value for name, value in state_columns(state).items()}
+        | {"b_id": facts.id, "b_version": facts.version, "b_now": now}
+        for facts, state, now in sorted(changed, key=lambda each: each[0].id)
+    ]
+    if conn.execute(_UPDATE, rows).rowcount != len(rows):
+        raise ConflictError(f"ticket {', '.join(str(row['b_id']) for row in rows)}")
 
 
 def update_ticket(conn: Connection, facts: TicketFacts, state: TicketState, now: datetime) -> None:
-    """Write the new state. ConflictError when the ticket is no longer at the version that was decided on."""
-    values = {f"b_{name}": value for name, value in state_columns(state).items()}
-    done = conn.execute(_UPDATE, {**values, "b_id": facts.id, "b_version": facts.version, "b_now": now})
-    if done.rowcount != 1:
-        raise ConflictError(f"ticket {facts.id}")
+    """`update_tickets` for one."""
+    update_tickets(conn, ((facts, state, now),))
 
 
-def insert_entry(conn: Connection, ticket_id: int, new: NewEntry) -> int:
-    """Write an entry and its attachments. Its id."""
-    made = conn.execute(
+def insert_entries(conn: Connection, new: Sequence[tuple[int, NewEntry]]) -> list[int]:
+    """Write entries, each on the ticket of that number, and their attachments. Their ids, in order."""
+    numbers = new_ids(
+        conn,
         _INSERT_ENTRY,
-        {
-            "ticket_id": ticket_id,
-            "via_ticket_id": new.via_ticket_id,
-            "kind": new.kind,
-            "channel": new.channel,
-            "contact_id": new.contact_id,
-            "agent_id": new.agent_id,
-            "at": new.at,
-            "subject": new.subject,
-            "text": new.text,
-            "reply": new.reply,
-            "html": new.html,
-            "message_id": new.message_id,
-            "inbound_id": new.inbound_id,
-            "event": "",
-            "data": json.dumps(new.data) if new.data else "",
-        },
+        [
+            {
+                "ticket_id": ticket_id,
+                "via_ticket_id": one.via_ticket_id,
+                "kind": one.kind,
+                "channel": one.channel,
+                "contact_id": one.contact_id,
+                "agent_id": one.agent_id,
+                "at": one.at,
+                "subject": one.subject,
+                "text": one.text,
+                "reply": one.reply,
+                "html": one.html,
+                "message_id": one.message_id,
+                "inbound_id": one.inbound_id,
+                "event": "",
+                "data": json.dumps(one.data) if one.data else "",
+            }
+            for ticket_id, one in new
+        ],
     )
-    number = new_id(made)
-    for item in new.attachments:
-        if conn.execute(_HAS_BLOB, {"sha": item.sha256}).first() is None:
-            conn.execute(_INSERT_BLOB, {"sha256": item.sha256, "size": item.size, "data": item.content})
-        conn.execute(
-            _INSERT_ATTACHMENT,
+    files = [
+        (number, item) for number, (_, one) in zip(numbers, new, strict=True) for item in one.attachments
+    ]
+    if files:
+        _insert_attachments(conn, files)
+    return numbers
+
+
+def _insert_attachments(conn: Connection, files: Sequence[tuple[int, Attachment]]) -> None:
+    wanted = {item.sha256: item for _, item in files}
+    have = set(conn.execute(_HAVE_BLOBS, {"sums": sorted(wanted)}).scalars())
+    for digest, item in sorted(wanted.items()):
+        if digest not in have:
+            conn.execute(_INSERT_BLOB, {"sha256": digest, "size": item.size, "data": item.content})
+    conn.execute(
+        _INSERT_ATTACHMENT,
+        [
             {
                 "entry_id": number,
                 "filename": item.filename[:120],
@@ -322,9 +395,15 @@ def insert_entry(conn: Connection, ticket_id: int, new: NewEntry) -> int:
                 "inline": item.inline,
                 "content_id": item.content_id,
                 "sha256": item.sha256,
-            },
-        )
-    return number
+            }
+            for number, item in files
+        ],
+    )
+
+
+def insert_entry(conn: Connection, ticket_id: int, new: NewEntry) -> int:
+    """`insert_entries` for one."""
+    return insert_entries(conn, ((ticket_id, new),))[0]
 
 
 def insert_events(
@@ -339,10 +418,10 @@ def insert_events(
     by: str = "",
 ) -> None:
     """Write what changed: an event entry each, with before, after, why and who."""
+    rows = []
     for change in changes:
         data = {"from": change.before, "to": change.after, "why": change.why}
-        conn.execute(
-            _INSERT_ENTRY,
+        rows.append(
             {
                 "ticket_id": ticket_id,
                 "kind": "event",
@@ -352,5 +431,7 @@ def insert_events(
                 "at": now,
                 "event": change.what[:20],
                 "data": json.dumps({**data, "by": by} if by else data),
-            },
+            }
         )
+    if rows:
+        conn.execute(_INSERT_EVENT, rows)

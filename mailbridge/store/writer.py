@@ -38,7 +38,9 @@ class _Unit:
 
     @property
     def name(self) -> str:
-        return str(getattr(self.fn, "__qualname__", self.fn))
+        # Of a partial, only the function's: its arguments are people's mail, and long.
+        inner = getattr(self.fn, "func", self.fn)
+        return str(getattr(inner, "__qualname__", type(inner).__name__))
 
     def start(self) -> bool:
         """Whether it may run; from here on its caller can no longer cancel it."""

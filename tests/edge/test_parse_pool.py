@@ -63,7 +63,7 @@ def letter(words: str) -> RawMail:
 
 @asynccontextmanager
 async def pool(
-    *, workers: int = 1, timeout: float = 1.0, memory: int = MEMORY, parse: Parse = obedient
+    *, workers: int = 1, timeout: float = 0.5, memory: int = MEMORY, parse: Parse = obedient
 ) -> AsyncIterator[ParsePool]:
     made = ParsePool(workers=workers, timeout=timeout, memory=memory, limits=LIMITS, parse=parse)
     await made.start()
@@ -170,9 +170,9 @@ async def test_the_loop_goes_on_while_a_parser_hangs() -> None:
 
 
 async def test_neighbours_of_a_hanging_mail_do_not_wait_for_its_whole_time() -> None:
-    """With one worker and 20 s for each mail, a poisoned one must not hold its batch for 20 s."""
+    """With one worker, a poisoned mail gets its whole time only when nobody else waits."""
     done: dict[str, float] = {}
-    async with pool(timeout=4.5) as made:
+    async with pool(timeout=2.5) as made:
         start = time.perf_counter()
 
         async def read(words: str) -> None:
@@ -183,7 +183,7 @@ async def test_neighbours_of_a_hanging_mail_do_not_wait_for_its_whole_time() -> 
         await asyncio.sleep(0.1)
         await asyncio.gather(read("two"), batch)
         assert told(batch.result()) == ["one", "parser-timeout"]
-        assert done["two"] < 4
+        assert done["two"] < 2.4
 
 
 async def test_more_bytes_than_may_be_in_flight_are_read_in_turn() -> None:
@@ -227,7 +227,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize(("words", "timeout"), [("fine", 20.0), ("do: hang", 1.0)])
+@pytest.mark.parametrize(("words", "timeout"), [("fine", 20.0), ("do: hang", 0.5)])
 def test_workers_die_when_the_daemon_is_killed(tmp_path: Path, words: str, timeout: float) -> None:
     """kill -9 runs no clean-up; a worker that stays would hold memory and, hanging, a processor for ever."""
     script = tmp_path / "orphan.py"

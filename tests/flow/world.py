@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import email
+import functools
 import io
 import json
 import os
@@ -33,6 +35,11 @@ from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
 from mailbridge.cli.app import run_args
+from mailbridge.config_load import load
+from mailbridge.core.tokens import parse_key
+from mailbridge.parts import Parts
+from mailbridge.store import inbound, outbox, views
+from mailbridge.store.engine import Database
 from tests.edge.smtp_sink import Faults, Sink
 from tests.flow.letters import ANNE, DESK, Mail, bare, letter, unique
 
@@ -222,6 +229,7 @@ class World:
         text = _CONFIG.format(port=self.port, store=store, delivery=self.post.settings, more=more)
         self.config.write_text(text + extra)
         self._daemon: subprocess.Popen[bytes] | None = None
+        self._parts: Parts | None = None
 
     # ------------------------------------------------------------ the daemon
 
@@ -242,6 +250,8 @@ class World:
                 assert code == 0 or error is not None, f"ended with {code}\n{self.tail()}"
             assert error is not None or self.errors() == []
         finally:
+            if self._parts is not None:
+                self._parts.close()
             self.post.close()
 
     @property
@@ -336,6 +346,13 @@ class World:
         (found,) = self.rows(*args)
         return found
 
+    @property
+    def database(self) -> Database:
+        """The daemon's database, to look whether something has come about yet: a command takes 0.1 s."""
+        if self._parts is None:
+            self._parts = Parts(load(self.config))
+        return self._parts.database
+
     # ------------------------------------------------------------ mail in
 
     def send(
@@ -364,11 +381,11 @@ class World:
     def decided(self, number: int) -> Row:
         """The decision about a mail, as `explain` tells it, once there is one."""
 
-        def found() -> Row | None:
-            record = self.row("explain", str(number))
-            return record if record["decision"] is not None else None
+        def found() -> bool:
+            return self.database.read(lambda conn: inbound.decision_of(conn, number)) is not None
 
-        return self.until(found, f"mail {number} should be decided")
+        self.until(found, f"mail {number} should be decided")
+        return self.row("explain", str(number))
 
     def deliver(self, mail: EmailMessage | bytes, sender: str | None = None, to: Sequence[str] = ()) -> Row:
         """Send a mail to one mailbox and wait for its decision: the record of `explain`."""
@@ -380,7 +397,7 @@ class World:
     def mails(self, address: str, about: str = "") -> list[Mail]:
         """What came for an address, with `about` (a ticket's key, say) in its subject."""
         wanted = bare(address)
-        return [m for m in self.post.mails() if wanted in m.recipients and about in m.header("Subject")]
+        return [m for m in self.post.mails() if wanted in m.recipients and about in _subject(m.data)]
 
     def await_mail(self, address: str, about: str = "", number: int = 1) -> Mail:
         """The `number`-th of them, once it is there."""
@@ -393,11 +410,11 @@ class World:
 
     def sent(self) -> None:
         """Wait until nothing waits in the outbox any more."""
-        waiting = ("queued", "sending", "retry")
-        self.until(
-            lambda: not [r for r in self.rows("outbox", "list") if r["state"] in waiting],
-            "the outbox should be empty",
-        )
+
+        def done() -> bool:
+            return not {"queued", "sending", "retry"} & set(self.database.read(outbox.counts))
+
+        self.until(done, "the outbox should be empty")
 
     # ------------------------------------------------------------ tickets
 
@@ -439,11 +456,15 @@ class Talk:
     def awaits(self, status: str) -> Row:
         """The ticket, once it has that status."""
 
-        def found() -> Row | None:
-            ticket = self.ticket
-            return ticket if ticket["status"] == status else None
+        key = parse_key(self.key)
+        assert key is not None
 
-        return self.world.until(found, f"ticket {self.key} should be {status}")
+        def found() -> bool:
+            row = self.world.database.read(lambda conn: views.find(conn, key))
+            return row is not None and row.status == status
+
+        self.world.until(found, f"ticket {self.key} should be {status}")
+        return self.ticket
 
 
 def run_here(*args: str, stdin: bytes = b"") -> Ended:
@@ -470,6 +491,11 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@functools.lru_cache(maxsize=4096)
+def _subject(data: bytes) -> str:
+    return str(email.message_from_bytes(data, policy=policy.default)["Subject"] or "")
 
 
 def _log_line(line: str) -> Row:

@@ -3,7 +3,6 @@
 Revision 0001, after nothing.
 """
 
-
 from __future__ import annotations
 
 import sqlalchemy as sa
@@ -15,6 +14,8 @@ revision = "0001"
 down_revision: str | None = None
 branch_labels = None
 depends_on = None
+
+_CAPPED = [["address", "created_at"], ["folded", "created_at"], ["domain", "created_at"], ["created_at"]]
 
 
 def upgrade() -> None:
@@ -338,23 +339,21 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("outbox_id", "address", name=op.f("pk_outbox_recipient")),
     )
     with op.batch_alter_table("outbox_recipient", schema=None) as batch_op:
-        batch_op.create_index(
-            batch_op.f("ix_outbox_recipient_address_created_at"), ["address", "created_at"], unique=False
-        )
-        batch_op.create_index(
-            batch_op.f("ix_outbox_recipient_domain_created_at"), ["domain", "created_at"], unique=False
-        )
-        batch_op.create_index(
-            batch_op.f("ix_outbox_recipient_folded_created_at"), ["folded", "created_at"], unique=False
-        )
+        for columns in _CAPPED:
+            batch_op.create_index(
+                batch_op.f(f"ix_outbox_recipient_capped_{'_'.join(columns)}"),
+                columns,
+                unique=False,
+                sqlite_where=sa.text("capped = 1"),
+                postgresql_where=sa.text("capped"),
+            )
 
 
 def downgrade() -> None:
     """Take it back. For development: an operator restores a backup instead."""
     with op.batch_alter_table("outbox_recipient", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_outbox_recipient_folded_created_at"))
-        batch_op.drop_index(batch_op.f("ix_outbox_recipient_domain_created_at"))
-        batch_op.drop_index(batch_op.f("ix_outbox_recipient_address_created_at"))
+        for columns in reversed(_CAPPED):
+            batch_op.drop_index(batch_op.f(f"ix_outbox_recipient_capped_{'_'.join(columns)}"))
 
     op.drop_table("outbox_recipient")
     op.drop_table("outbox_data")
