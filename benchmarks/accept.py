@@ -24,9 +24,7 @@ def run(full: bool) -> None:
         "of null",
     )
     for kilobytes, count in _SIZES:
-        mails = [
-            (mailgen.sender(n), mailgen.DESK, mailgen.request(n, kilobytes << 10)) for n in range(count)
-        ]
+        mails = [(mailgen.sender(n), mailgen.DESK, mailgen.request(n, kilobytes << 10)) for n in range(count)]
         rates: dict[str, list[float]] = {"null": [], "door": []}
         spent: dict[str, list[float]] = {"null": [], "door": []}
         for turn in range(turns):

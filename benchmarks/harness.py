@@ -156,7 +156,9 @@ class Table:
         widths = [max(len(row[n]) for row in self._rows) for n in range(len(self._rows[0]))]
         print(f"\n{self._title}")
         for number, row in enumerate(self._rows):
-            print("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+            print(
+                "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            )
             if number == 0:
                 print("  " + "  ".join("-" * width for width in widths))
         sys.stdout.flush()

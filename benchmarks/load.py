@@ -94,7 +94,5 @@ async def run(port: int, connections: int, mails: list[Mail]) -> dict[str, float
 
 
 if __name__ == "__main__":
-    found = asyncio.run(
-        run(int(sys.argv[1]), int(sys.argv[2]), pickle.loads(Path(sys.argv[3]).read_bytes()))
-    )
+    found = asyncio.run(run(int(sys.argv[1]), int(sys.argv[2]), pickle.loads(Path(sys.argv[3]).read_bytes())))
     print(json.dumps(found))

@@ -18,8 +18,9 @@ SENDERS = 3  # mails that come from one sender, on average, as in a real mailbox
 _WORDS = (
     "the server printer invoice login page error after update cannot open file report since yesterday please "
     "look at this when we try to save the order it shows a blank screen and then nothing customer data export "
-    "takes very long café größe naïve però today morning again still same problem version windows browser"
+    "takes very long today morning again still same problem version windows browser"
 ).split()
+_ACCENTED = [*_WORDS, "café", "größe", "naïve", "però"]
 _BEGIN = datetime(2026, 1, 5, 8, 0, tzinfo=UTC)
 
 
@@ -83,11 +84,12 @@ def _mail(number: int, size: int, series: str, to: str, fields: str, prefix: str
     head = _head(number, series, to, fields, prefix)
     chance = random.Random(f"body {series} {number}")
     name = f"Person {number // SENDERS}"
+    words_of = _WORDS if number % 4 else _ACCENTED
     paragraphs: list[str] = []
     # HTML says all of it once more, with tags around it.
     room = (size - len(head) - 700) * 0.44
     while room > 0 or not paragraphs:
-        words = [chance.choice(_WORDS) for _ in range(min(60, max(8, int(room / 6))))]
+        words = [chance.choice(words_of) for _ in range(min(60, max(8, int(room / 6))))]
         paragraphs.append(" ".join(words).capitalize() + ".")
         room -= len(paragraphs[-1]) + 12
     quoted = ""
@@ -101,7 +103,9 @@ def _mail(number: int, size: int, series: str, to: str, fields: str, prefix: str
     html = "".join(f"<p>{each}</p>\n" for each in paragraphs)
     if quoted:
         html += f"<blockquote type=cite>{quoted.replace(chr(10), '<br>')}</blockquote>\n"
-    html = f"<html><body><div dir=ltr><p>Hello,</p>\n{html}<p>Kind regards<br>{name}</p></div></body></html>\n"
+    html = (
+        f"<html><body><div dir=ltr><p>Hello,</p>\n{html}<p>Kind regards<br>{name}</p></div></body></html>\n"
+    )
     bound = f"=-{number}"
     parts = (
         f'Content-Type: multipart/alternative; boundary="{bound}"\r\n\r\n'.encode(),

@@ -286,7 +286,7 @@ def test_related_html_with_its_picture() -> None:
 def test_texts_around_a_file_are_joined_in_order() -> None:
     """Apple Mail puts a picture between two text parts; both are the letter."""
     read = mixed(part("text/plain", "one"), part("image/png", "x"), part("text/plain", "two"))
-    assert read.text == "one\ntwo"
+    assert read.text == "one\n\ntwo"
 
 
 def test_html_parts_are_never_joined() -> None:

@@ -44,6 +44,7 @@ from tests.core.cases import ANNE, NOW, ON_HOLD, OPEN, PENDING, merged, solved
 
 AGREED = SetStatus(Status.SOLVED, Solution(SolvedReason.AGREED))
 BUG = SetStatus(Status.SOLVED, Solution(SolvedReason.BUG_FILED, "BUG-7", "high", "June"))
+HANDED_OVER = SetStatus(Status.SOLVED, Solution(SolvedReason.HANDED_OVER))
 HOLD = SetStatus(Status.ON_HOLD, hold_reason="engineering")
 UNRESPONSIVE = SetStatus(Status.SOLVED, Solution(SolvedReason.UNRESPONSIVE))
 QUESTION_LOST = MailBounced(ANNE.address, question=True)
@@ -110,7 +111,9 @@ def test_a_timer_that_does_not_belong_to_the_state_is_refused(state: TicketState
     assert isinstance(apply(state, TimerFired(step), NOW), Refused)
 
 
-@pytest.mark.parametrize("event", [CustomerSpoke(), AutomaticMail(), QUESTION_LOST, AgentAnswered(), Merged(9)])
+@pytest.mark.parametrize(
+    "event", [CustomerSpoke(), AutomaticMail(), QUESTION_LOST, AgentAnswered(), Merged(9)]
+)
 def test_a_merged_ticket_sends_every_event_to_the_survivor(event: Event) -> None:
     """Whoever still writes to it is heard where the work goes on."""
     assert apply(MERGED, event, NOW) == Redirected(7)
@@ -228,7 +231,15 @@ def test_only_becoming_solved_counts_as_newly_solved() -> None:
 def test_the_channel_is_not_an_argument_of_the_machine() -> None:
     """What it cannot see cannot change its answer: mail, portal, chat, CLI and console all get the same."""
     assert list(inspect.signature(apply).parameters) == ["state", "event", "now", "reopen_within"]
-    for kind in (CustomerSpoke, AutomaticMail, MailBounced, AgentAnswered, AgentCommanded, TimerFired, Merged):
+    for kind in (
+        CustomerSpoke,
+        AutomaticMail,
+        MailBounced,
+        AgentAnswered,
+        AgentCommanded,
+        TimerFired,
+        Merged,
+    ):
         assert not {"channel", "source"} & set(inspect.signature(kind).parameters)
 
 
@@ -248,7 +259,7 @@ commands = st.one_of(
     st.builds(SetStatus, st.sampled_from(Status), st.none() | solutions, words),
     st.builds(SetPriority, st.sampled_from(Priority), words),
     st.just(ClearFlag()),
-    st.sampled_from([AGREED, BUG, HOLD, UNRESPONSIVE]),
+    st.sampled_from([AGREED, BUG, HANDED_OVER, HOLD, UNRESPONSIVE]),
 )
 lists = st.lists(commands, max_size=3).map(tuple)
 events = st.one_of(
@@ -282,7 +293,9 @@ def check_step(before: TicketState, event: Event, answer: Answer) -> None:
     if not isinstance(answer, Applied):
         assert not isinstance(answer, FollowUp) or isinstance(event, CustomerSpoke)
         assert not isinstance(answer, Refused) or answer.why.strip()
-        assert not (isinstance(answer, Refused) and isinstance(event, CustomerSpoke | AutomaticMail | MailBounced))
+        assert not (
+            isinstance(answer, Refused) and isinstance(event, CustomerSpoke | AutomaticMail | MailBounced)
+        )
         return
     after = answer.state
     check_state(after)
@@ -296,7 +309,11 @@ def check_step(before: TicketState, event: Event, answer: Answer) -> None:
         assert after.pending_since in (before.pending_since, None)
     if isinstance(event, CustomerSpoke):
         assert after.status is Status.OPEN
-    if after.solution and after.solution.reason is SolvedReason.UNRESPONSIVE and before.solution != after.solution:
+    if (
+        after.solution
+        and after.solution.reason is SolvedReason.UNRESPONSIVE
+        and before.solution != after.solution
+    ):
         assert before.reminders >= 1
     changed = {c.what: c for c in answer.changes}
     assert (after.status is before.status) or "status" in changed
@@ -322,7 +339,15 @@ def test_every_event_in_every_reachable_state_gives_one_answer_and_a_whole_ticke
 
 def single_events() -> Iterator[Event]:
     """Each kind of event, with each kind of command alone."""
-    single: list[Command] = [AGREED, BUG, HOLD, UNRESPONSIVE, ClearFlag(), SetPriority(Priority.S1, "why")]
+    single: list[Command] = [
+        AGREED,
+        BUG,
+        HANDED_OVER,
+        HOLD,
+        UNRESPONSIVE,
+        ClearFlag(),
+        SetPriority(Priority.S1, "why"),
+    ]
     single += [SetStatus(Status.OPEN), SetStatus(Status.PENDING), SetStatus(Status.SOLVED)]
     yield from (CustomerSpoke(), AutomaticMail(), QUESTION_LOST, replace(QUESTION_LOST, question=False))
     yield from (AgentAnswered(), AgentCommanded(), Merged(7))

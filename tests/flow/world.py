@@ -126,7 +126,7 @@ class MaildirPost:
 
 
 def _from_maildir(data: bytes) -> Mail:
-    lines = data.split(b"\r\n")
+    lines = data.split(b"\n")  # as a Maildir has them
     sender = lines[0].removeprefix(b"Return-Path: <").removesuffix(b">").decode()
     recipients: list[str] = []
     for line in lines[1:]:

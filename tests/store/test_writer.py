@@ -32,7 +32,6 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.exc import IntegrityError, ProgrammingError
-from structlog.testing import capture_logs
 
 from mailbridge.store.engine import Database, StoreUnavailable
 from mailbridge.store.writer import Writer
@@ -294,7 +293,9 @@ def test_a_unit_that_writes_through_the_store_again_is_refused(db: Database) -> 
         db.write(lambda conn: db.write(add("inner")))
 
 
-def test_a_slow_transaction_is_reported_while_it_is_still_running(db: Database) -> None:
+def test_a_slow_transaction_is_reported_while_it_is_still_running(
+    db: Database, caplog: pytest.LogCaptureFixture
+) -> None:
     """An operator sees who holds everybody up, even if it never ends."""
     writer = Writer(db.backend, busy_timeout=5, slow=0.1)
     begun, release = threading.Event(), threading.Event()
@@ -303,19 +304,20 @@ def test_a_slow_transaction_is_reported_while_it_is_still_running(db: Database) 
         begun.set()
         assert release.wait(20)
 
-    with capture_logs() as logs:
-        writer.submit(hold)
-        assert begun.wait(5)
-        assert logs == []
-        time.sleep(0.15)
-        writer.submit(add("a"))
-        writer.submit(add("b"))
+    def slow() -> list[str]:
+        return [str(r.msg) for r in caplog.records if "store_transaction_slow" in str(r.msg)]
+
+    writer.submit(hold)
+    assert begun.wait(5)
+    assert slow() == []
+    time.sleep(0.15)
+    writer.submit(add("a"))
+    writer.submit(add("b"))
+    assert len(slow()) == 1, "said while it is still running"
     release.set()
     assert writer.close(10)
-    (line,) = (line for line in logs if line["event"] == "store_transaction_slow")  # once
-    assert line["log_level"] == "warning"
-    assert line["seconds"] > 0.1
-    assert line["unit"].endswith("hold")
+    (line,) = slow()  # once
+    assert "hold" in line
 
 
 def test_closing_commits_what_is_queued(database_url: str) -> None:
