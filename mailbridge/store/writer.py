@@ -256,7 +256,10 @@ class Writer:
         driver = conn.connection.driver_connection
         alone = len(batch) == 1
         if not alone:
-            self._backend.first_savepoint(driver)
+            try:
+                self._backend.first_savepoint(driver)
+            except Exception as error:  # no unit has begun: the server went away since the BEGIN
+                raise _BatchLostError from error
         for unit in batch:
             if not unit.start():
                 continue

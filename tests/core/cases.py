@@ -149,9 +149,12 @@ def attachment(
     return Attachment(filename, content_type, len(content), False, "", "0" * 64, content)
 
 
+MAILER_DAEMON = Address("", "mailer-daemon@customer.example")
+
+
 def bounce_mail(
     *recipients: BounceRecipient,
-    from_: Address | None = Address("", "mailer-daemon@customer.example"),
+    from_: Address | None = MAILER_DAEMON,
     **more: Any,
 ) -> ParsedMail:
     """A delivery report; by default that Anne's mailbox does not exist."""

@@ -8,6 +8,7 @@ made one mail, sent with the same bytes each time, and no more often than the ki
 
 from __future__ import annotations
 
+import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from sqlalchemy import func, select, update
 from mailbridge.store.engine import Connection, Database
 from mailbridge.store.tables import decision, entry, inbound, inbound_raw, outbox, outbox_data, ticket
 from tests.edge.smtp_sink import Received
-from tests.flow.load import Offered
+from tests.flow.load import Load, Offered
 from tests.postgres import PASSWORD
 
 UNSENT = ("queued", "sending", "retry", "unknown", "held", "failed")
@@ -173,6 +174,18 @@ class Ledgers:
         again = sum(times.values()) - len(times)
         assert again <= repeats, f"{again} mails went out again, {repeats} are explained by the faults"
         return final
+
+
+def idle(books: Ledgers, load: Load, patience: float) -> None:
+    """Return once nothing waits anywhere, and the customers have nothing to add."""
+    deadline = time.monotonic() + patience
+    quiet = 0
+    left: dict[str, int] = {}
+    while quiet < 5:  # looks in a row: a mail may be on its way from the sink to a customer's reply
+        assert time.monotonic() < deadline, f"still waiting after {patience:g} s: {left}"
+        left = books.unfinished()
+        quiet = quiet + 1 if not left and not load.waiting else 0
+        time.sleep(0.05)
 
 
 def _message_id(data: bytes) -> str:

@@ -135,6 +135,11 @@ class Load:
         """The mails that got their 250."""
         return [mail for mail in list(self.ledger.values()) if mail.accepted]
 
+    @property
+    def put_off(self) -> int:
+        """How often a mail was put off so far."""
+        return sum(len(mail.put_off) for mail in list(self.ledger.values()))
+
     def _stuck(self) -> list[tuple[str, list[str]]]:
         found = [m for m in list(self.ledger.values()) if not m.accepted and not m.refused]
         return [(m.message_id, m.put_off[-2:]) for m in found[:3]]

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tests.flow.world import PATIENCE, Row, World, environment
@@ -83,6 +83,10 @@ class Mortal(World):
         """The processes that read mail: children of the server that forks them."""
         return [pid for child in children(self.pid) for pid in children(child)]
 
+    def family(self) -> list[int]:
+        """Every process that the daemon has started, directly or not."""
+        return [*children(self.pid), *self.workers()]
+
 
 def say(text: str) -> None:
     """A line for whoever looks: pytest shows it when the test fails, or with -s."""
@@ -101,7 +105,7 @@ def children(parent: int) -> list[int]:
     return found
 
 
-def alive(pids: Sequence[int]) -> list[int]:
+def alive(pids: Iterable[int]) -> list[int]:
     """Those of the processes that still run (a zombie does not)."""
     found = []
     for pid in pids:
