@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from email.parser import BytesHeaderParser
 from email.utils import parseaddr
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import func, select
 
@@ -105,7 +106,7 @@ class Desk:
         where = next(line["addresses"] for line in self._log() if line.get("event") == "smtp.listening")
         self.port = int(str(where[0]).rpartition(":")[2])
 
-    def _log(self) -> list[dict[str, list[str]]]:
+    def _log(self) -> list[dict[str, Any]]:
         lines = (self.folder / "log").read_text().splitlines()
         found = []
         for line in lines:

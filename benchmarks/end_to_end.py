@@ -109,7 +109,7 @@ def run(full: bool) -> None:
                 found[setup.name, "new"].append(new)
                 found[setup.name, "reply"].append(replies)
     table = Table(
-        f"end to end: mails of {SIZE >> 10} KB, {CONNECTIONS} connections (goal: >= 500/s on 2 processors, SQLite, held)",
+        f"end to end: mails of {SIZE >> 10} KB, {CONNECTIONS} connections (goal: held on SQLite >= 500/s, 2 cores)",
         "setup",
         "mail",
         "mails/s",

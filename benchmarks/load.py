@@ -14,6 +14,7 @@ import pickle
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 Mail = tuple[str, str, bytes]
@@ -64,6 +65,10 @@ class Client(asyncio.Protocol):
             self._ended.set_result(None)
 
 
+def _itself(client: Client) -> Client:
+    return client
+
+
 async def run(port: int, connections: int, mails: list[Mail]) -> dict[str, float]:
     """Send them all. Times are Unix time."""
     loop = asyncio.get_running_loop()
@@ -82,7 +87,8 @@ async def run(port: int, connections: int, mails: list[Mail]) -> dict[str, float
     began = time.time()
     clients = []
     for each in ended:
-        _, client = await loop.create_connection(lambda e=each: Client(prepared, e), "127.0.0.1", port)
+        client = Client(prepared, each)
+        await loop.create_connection(partial(_itself, client), "127.0.0.1", port)
         clients.append(client)
     await asyncio.gather(*ended)
     return {

@@ -9,17 +9,18 @@ from __future__ import annotations
 import base64
 import quopri
 import random
-from email.utils import format_datetime
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 DESK = "support@desk.example"
 SENDERS = 3  # mails that come from one sender, on average, as in a real mailbox
 
-_WORDS = (
+_TEXT = (
     "the server printer invoice login page error after update cannot open file report since yesterday please "
     "look at this when we try to save the order it shows a blank screen and then nothing customer data export "
     "takes very long today morning again still same problem version windows browser"
-).split()
+)
+_WORDS = _TEXT.split()
 _ACCENTED = [*_WORDS, "café", "größe", "naïve", "però"]
 _BEGIN = datetime(2026, 1, 5, 8, 0, tzinfo=UTC)
 

@@ -104,7 +104,9 @@ def parse_listen(text: str) -> tuple[str, int]:
     except ValueError:
         number = -1
     if not 0 <= number <= 65535:
-        raise ValueError("allowed is ADDRESS:PORT such as '127.0.0.1:8025', '[::1]:8025' or '0.0.0.0:25', or unix:/PATH")
+        raise ValueError(
+            "allowed is ADDRESS:PORT such as '127.0.0.1:8025', '[::1]:8025' or '0.0.0.0:25', or unix:/PATH"
+        )
     return bare, number
 
 

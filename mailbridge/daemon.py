@@ -35,6 +35,7 @@ from mailbridge.edge.pressure import Pressure
 from mailbridge.edge.smtp_in import SmtpListener
 from mailbridge.edge.submission import SmtpSubmitter
 from mailbridge.edge.supervisor import Supervisor
+from mailbridge.heap import give_large_blocks_back
 from mailbridge.logs import get_logger
 from mailbridge.parts import Parts
 from mailbridge.store import inbound, migrate, outbox, people
@@ -267,6 +268,7 @@ def _only_one(folder: Path) -> Iterator[None]:
 
 def serve(settings: Settings, *, on_ready: Callable[[Daemon], None] | None = None) -> None:
     """Run a daemon until a signal stops it. Blocks; raises what keeps it from starting."""
+    give_large_blocks_back()
     notifier = Notifier.from_environment(os.environ)
     inherited = InheritedSockets.from_environment(os.environ)
 

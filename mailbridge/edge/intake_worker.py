@@ -116,6 +116,7 @@ class IntakeWorker:
     async def _decide(self, batches: asyncio.Queue[Batch | None]) -> None:
         while (batch := await batches.get()) is not None:
             await asyncio.to_thread(self._process, batch, asyncio.get_running_loop())
+            batch.clear()  # or the last mails, large ones perhaps, would stay in memory until others come
             batches.task_done()
 
     def _process(self, batch: Batch, loop: asyncio.AbstractEventLoop) -> None:

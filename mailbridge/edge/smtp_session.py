@@ -31,6 +31,7 @@ from mailbridge.edge.smtp_syntax import (
     trace_header,
 )
 from mailbridge.edge.smtp_wire import Overrun
+from mailbridge.store.errors import StoreUnavailable
 
 _NO_ROOM = "452 4.3.1 no room for a mail of that size now, try again later"
 _NEVER = float("inf")
@@ -228,7 +229,7 @@ class GuardedSMTP(GuardedConnection):
             self._log.error("smtp.store_slow", peer=self._peer, seconds=self._limits.store)
             return TEMPORARY
         if (error := _failure(store)) is not None:
-            self._log.error("smtp.store_failed", peer=self._peer, exc_info=error)
+            self._not_stored(error)
             return TEMPORARY
         accepted = store.result()
         self._used.clear()
@@ -245,9 +246,15 @@ class GuardedSMTP(GuardedConnection):
 
     def _stored_late(self, store: asyncio.Task[Accepted]) -> None:
         if (error := _failure(store)) is not None:
-            self._log.error("smtp.store_failed", peer=self._peer, exc_info=error)
+            self._not_stored(error)
         else:
             self._log.info("smtp.stored_unanswered", peer=self._peer, id=store.result().id)
+
+    def _not_stored(self, error: BaseException) -> None:
+        if isinstance(error, StoreUnavailable):  # expected of any database at times: a line, and no traceback
+            self._log.warning("smtp.store_away", peer=self._peer, why=str(error))
+        else:
+            self._log.error("smtp.store_failed", peer=self._peer, exc_info=error)
 
     async def _on_rset(self, arg: str) -> None:
         self._mail = _Transaction()

@@ -9,6 +9,7 @@ import structlog
 
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
+LONGEST_WITHOUT_STORE = 5.0  # nothing is wrong with the task: it may go on as soon as the database is back
 STEADY = 60.0  # seconds without a failure after which the pause starts small again
 SETTLED = 20.0  # seconds that a task must have run again before it no longer counts as failing
 
@@ -43,14 +44,18 @@ class Supervisor:
             if loop.time() - began > STEADY:
                 pause = FIRST_PAUSE
             self.restarts += 1
+            if isinstance(error, StoreUnavailable):  # expected of any database at times: a line, no traceback
+                pause = min(LONGEST_WITHOUT_STORE, pause)
+                self._log.warning("task.waits_for_store", task=name, why=str(error), restart_in=pause)
+            else:
+                self._log.error(
+                    "task.failed",
+                    task=name,
+                    error=f"{type(error).__name__}: {error}",
+                    restart_in=pause,
+                    exc_info=error,
+                )
             self._failed[name] = (loop.time() + pause + SETTLED, error)
-            self._log.error(
-                "task.failed",
-                task=name,
-                error=f"{type(error).__name__}: {error}",
-                restart_in=pause,
-                exc_info=error,
-            )
             await asyncio.sleep(pause)
             pause = min(LONGEST_PAUSE, pause * 2)
 

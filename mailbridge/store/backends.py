@@ -7,6 +7,8 @@ synchronous commit, bounded waits; readers see one snapshot (REPEATABLE READ, re
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import importlib.util
 import os
 import sqlite3
@@ -259,7 +261,12 @@ def _create_private(path: Path) -> None:
     """The folder (0700) and the file (0600), unless they are there. SQLite gives -wal and -shm its mode."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        # Never opened when it is there: closing any descriptor of the file would drop the POSIX locks that
+        # SQLite holds on it in this process (sqlite.org/howtocorrupt, 2.2).
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        if not os.access(path, os.R_OK | os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         raise StoreUnavailable(f"cannot open the database {path}: {error.strerror}") from error
 

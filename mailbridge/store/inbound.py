@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, update
 
 from mailbridge.core.mail import Envelope
+from mailbridge.store import blobs
 from mailbridge.store.rows import AnyRow, new_ids
 from mailbridge.store.tables import decision, inbound, inbound_raw, inbound_seen
 
@@ -49,6 +50,7 @@ _SEEN = select(inbound_seen.c.dedupe_key, inbound_seen.c.inbound_id, inbound_see
 )
 _INSERT = insert(inbound).returning(inbound.c.id, sort_by_parameter_order=True)
 _INSERT_RAW = insert(inbound_raw)
+_INSERT_ROOM = insert(inbound_raw).values(inbound_id=bindparam("b_id"), data=blobs.room())
 _INSERT_SEEN = insert(inbound_seen)
 _SEEN_AGAIN = (
     update(inbound_seen)
@@ -72,10 +74,17 @@ def accept(conn: Connection, mails: Sequence[NewMail], window: timedelta) -> lis
         if before is None or mail.now - before.seen_at >= window:
             fresh.setdefault(mail.dedupe_key, mail)
     numbers = dict(zip(fresh, new_ids(conn, _INSERT, [_row(mail) for mail in fresh.values()]), strict=True))
-    if fresh:
-        conn.execute(
-            _INSERT_RAW, [{"inbound_id": numbers[key], "data": mail.raw} for key, mail in fresh.items()]
-        )
+    small = [
+        {"inbound_id": numbers[key], "data": mail.raw}
+        for key, mail in fresh.items()
+        if not blobs.in_pieces(conn, len(mail.raw))
+    ]
+    if small:
+        conn.execute(_INSERT_RAW, small)
+    for key, mail in fresh.items():
+        if blobs.in_pieces(conn, len(mail.raw)):
+            conn.execute(_INSERT_ROOM, {"b_id": numbers[key], "b_size": len(mail.raw)})
+            blobs.fill(conn, inbound_raw, numbers[key], mail.raw)
     firsts = [
         {"dedupe_key": key, "inbound_id": numbers[key], "seen_at": mail.now}
         for key, mail in fresh.items()
@@ -112,6 +121,35 @@ def _row(mail: NewMail) -> dict[str, object]:
     }
 
 
+_CLAIMABLE = (
+    select(
+        inbound.c.id,
+        inbound.c.mailbox,
+        inbound.c.envelope_from,
+        inbound.c.rcpt_to,
+        inbound.c.source,
+        inbound.c.received_at,
+        inbound.c.size,
+        inbound.c.attempts,
+    )
+    .where(
+        inbound.c.state == "received",
+        or_(inbound.c.lease_until.is_(None), inbound.c.lease_until < bindparam("now")),
+    )
+    .order_by(inbound.c.id)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True)
+)
+_LEASE = (
+    update(inbound)
+    .where(inbound.c.id.in_(bindparam("ids", expanding=True)))
+    .values(lease_until=bindparam("b_until"), attempts=inbound.c.attempts + 1)
+)
+_RAW = select(inbound_raw.c.inbound_id, inbound_raw.c.data).where(
+    inbound_raw.c.inbound_id.in_(bindparam("ids", expanding=True))
+)
+
+
 def claim(
     conn: Connection, *, now: datetime, lease: timedelta, limit: int, max_bytes: int
 ) -> list[StoredMail]:
@@ -120,45 +158,23 @@ def claim(
     A mail whose lease lapsed is claimed again, and alone: it may be what killed its worker, and the others
     must not be counted guilty with it.
     """
-    free = or_(inbound.c.lease_until.is_(None), inbound.c.lease_until < now)
-    waiting = conn.execute(
-        select(inbound.c.id, inbound.c.size, inbound.c.attempts)
-        .where(inbound.c.state == "received", free)
-        .order_by(inbound.c.id)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    ).all()
-    ids: list[int] = []
+    waiting = conn.execute(_CLAIMABLE, {"now": now, "most": limit}).all()
+    chosen: list[AnyRow] = []
     total = 0
     for row in waiting:
-        if ids and (total + row.size > max_bytes or row.attempts):
+        if chosen and (total + row.size > max_bytes or row.attempts):
             break
-        ids.append(row.id)
+        chosen.append(row)
         total += row.size
         if row.attempts:
             break
-    if not ids:
+    if not chosen:
         return []
-    conn.execute(
-        update(inbound)
-        .where(inbound.c.id.in_(ids))
-        .values(lease_until=now + lease, attempts=inbound.c.attempts + 1)
-    )
-    rows = conn.execute(
-        select(
-            inbound.c.id,
-            inbound.c.mailbox,
-            inbound.c.envelope_from,
-            inbound.c.rcpt_to,
-            inbound.c.source,
-            inbound.c.received_at,
-            inbound.c.attempts,
-            inbound_raw.c.data,
-        )
-        .select_from(inbound.join(inbound_raw))
-        .where(inbound.c.id.in_(ids))
-        .order_by(inbound.c.id)
-    )
+    ids = [row.id for row in chosen]
+    conn.execute(_LEASE, {"ids": ids, "b_until": now + lease})
+    small = [row.id for row in chosen if not blobs.in_pieces(conn, row.size)]
+    data = {row.inbound_id: row.data for row in conn.execute(_RAW, {"ids": small})} if small else {}
+    data |= {row.id: blobs.read(conn, inbound_raw, row.id) for row in chosen if row.id not in data}
     return [
         StoredMail(
             row.id,
@@ -166,10 +182,10 @@ def claim(
             Envelope(row.envelope_from or None, tuple(row.rcpt_to.split())),
             row.source,
             row.received_at,
-            row.attempts,
-            row.data,
+            row.attempts + 1,
+            data[row.id],
         )
-        for row in rows
+        for row in chosen
     ]
 
 

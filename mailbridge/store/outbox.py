@@ -14,6 +14,7 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, select, upda
 
 from mailbridge.core.address import domain_of
 from mailbridge.core.facts import SentMail
+from mailbridge.store import blobs
 from mailbridge.store.caps import CapLimits as CapLimits  # its users know the outbox only
 from mailbridge.store.caps import Counted, folded
 from mailbridge.store.rows import AnyRow, new_ids
@@ -71,6 +72,7 @@ class Queued:
 
 _INSERT = insert(outbox).returning(outbox.c.id, sort_by_parameter_order=True)
 _INSERT_DATA = insert(outbox_data)
+_INSERT_ROOM = insert(outbox_data).values(outbox_id=bindparam("b_id"), data=blobs.room())
 _INSERT_RECIPIENT = insert(outbox_recipient)
 
 
@@ -120,13 +122,16 @@ def add_many(conn: Connection, mails: Sequence[Queued], caps: CapLimits) -> list
     )
     if not numbers:
         return answers
-    conn.execute(
-        _INSERT_DATA,
-        [
-            {"outbox_id": number, "data": each.new.data}
-            for number, (each, _) in zip(numbers, made, strict=True)
-        ],
-    )
+    small = []
+    for number, (each, _) in zip(numbers, made, strict=True):
+        data = each.new.data
+        if blobs.in_pieces(conn, len(data)):
+            conn.execute(_INSERT_ROOM, {"b_id": number, "b_size": len(data)})
+            blobs.fill(conn, outbox_data, number, data)
+        else:
+            small.append({"outbox_id": number, "data": data})
+    if small:
+        conn.execute(_INSERT_DATA, small)
     conn.execute(
         _INSERT_RECIPIENT,
         [
@@ -180,10 +185,9 @@ _LAPSED = (
     .where(outbox.c.state == "sending", outbox.c.lease_until < bindparam("now"))
     .order_by(outbox.c.next_attempt_at, outbox.c.id)
 )
-_CHOSEN = (
-    select(outbox, outbox_data.c.data)
-    .select_from(outbox.join(outbox_data))
-    .where(outbox.c.id.in_(bindparam("ids", expanding=True)))
+_CHOSEN = select(outbox).where(outbox.c.id.in_(bindparam("ids", expanding=True)))
+_DATA = select(outbox_data.c.outbox_id, outbox_data.c.data).where(
+    outbox_data.c.outbox_id.in_(bindparam("ids", expanding=True))
 )
 _TO_BE_SENT = (
     select(outbox_recipient.c.outbox_id, outbox_recipient.c.address, outbox_recipient.c.state)
@@ -220,15 +224,17 @@ def claim(
     found = list(conn.execute(_LAPSED, {"now": now, "most": limit}))
     for state in _WAITING:
         found += conn.execute(_DUE, {"state": state, "now": now, "most": limit})
-    ids: list[int] = []
-    total = 0
+    sizes: dict[int, int] = {}
     for row in sorted(found, key=lambda each: (each.since, each.id))[:limit]:
-        total += row.size
-        if ids and total > max_bytes:
+        if sizes and sum(sizes.values()) + row.size > max_bytes:
             break
-        ids.append(row.id)
-    if not ids:
+        sizes[row.id] = row.size
+    if not sizes:
         return []
+    ids = list(sizes)
+    small = [number for number, size in sizes.items() if not blobs.in_pieces(conn, size)]
+    data = {row.outbox_id: row.data for row in conn.execute(_DATA, {"ids": small})} if small else {}
+    data |= {number: blobs.read(conn, outbox_data, number) for number in ids if number not in data}
     rows = {row.id: row for row in conn.execute(_CHOSEN, {"ids": ids})}
     people: dict[int, list[AnyRow]] = {number: [] for number in ids}
     for who in conn.execute(_TO_BE_SENT, {"ids": ids}):
@@ -247,7 +253,7 @@ def claim(
             row.ticket_id,
             row.kind,
             frozenset(who.address for who in people[number] if who.state == "unknown"),
-            row.data,
+            data[number],
         )
         for number, row in ((number, rows[number]) for number in ids)
     ]

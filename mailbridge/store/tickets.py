@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, text, update
 
 from mailbridge.core.facts import Person, TicketFacts
 from mailbridge.core.mail import Address, Attachment
 from mailbridge.core.ticket import Change, Priority, Solution, SolvedReason, Status, TicketState
+from mailbridge.store import blobs
 from mailbridge.store.rows import AnyRow, new_ids
 from mailbridge.store.tables import (
     attachment,
@@ -247,6 +248,8 @@ _INSERT_EVENT = insert(entry)
 _INSERT_PARTICIPANT = insert(participant)
 _INSERT_ATTACHMENT = insert(attachment)
 _INSERT_BLOB = insert(blob)
+_INSERT_ROOM = insert(blob).values(sha256=bindparam("b_sum"), size=bindparam("b_size"), data=blobs.room())
+_ROW_OF_BLOB = select(text("rowid")).select_from(blob).where(blob.c.sha256 == bindparam("sum"))
 _HAVE_BLOBS = select(blob.c.sha256).where(blob.c.sha256.in_(bindparam("sums", expanding=True)))
 _PARTICIPANTS = select(participant.c.contact_id).where(participant.c.ticket_id == bindparam("ticket"))
 _UPDATE = (
@@ -383,7 +386,7 @@ def _insert_attachments(conn: Connection, files: Sequence[tuple[int, Attachment]
     have = set(conn.execute(_HAVE_BLOBS, {"sums": sorted(wanted)}).scalars())
     for digest, item in sorted(wanted.items()):
         if digest not in have:
-            conn.execute(_INSERT_BLOB, {"sha256": digest, "size": item.size, "data": item.content})
+            _insert_blob(conn, digest, item)
     conn.execute(
         _INSERT_ATTACHMENT,
         [
@@ -399,6 +402,15 @@ def _insert_attachments(conn: Connection, files: Sequence[tuple[int, Attachment]
             for number, item in files
         ],
     )
+
+
+def _insert_blob(conn: Connection, digest: str, item: Attachment) -> None:
+    if not blobs.in_pieces(conn, item.size):
+        conn.execute(_INSERT_BLOB, {"sha256": digest, "size": item.size, "data": item.content})
+        return
+    conn.execute(_INSERT_ROOM, {"b_sum": digest, "b_size": item.size})
+    row = conn.execute(_ROW_OF_BLOB, {"sum": digest}).scalar_one()
+    blobs.fill(conn, blob, row, item.content)
 
 
 def insert_entry(conn: Connection, ticket_id: int, new: NewEntry) -> int:

@@ -167,6 +167,7 @@ class Writer:
                 for unit in batch:
                     if not unit.future.done():
                         unit.refuse(error)
+            batch.clear()  # or what it wrote, large mails perhaps, would stay in memory until there is more
 
     def _collect(self) -> list[_Unit]:
         """What waits, within the limits; at least one unit. Empty when the writer is to end."""

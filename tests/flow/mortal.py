@@ -138,10 +138,15 @@ def small_disk(folder: Path, size: int) -> Iterator[bool]:
 
 
 def fill(ballast: Path, leave: int) -> None:
-    """Write a file until only about `leave` bytes of its disk are free."""
-    room = free(ballast.parent) - leave
+    """Write a file until only `leave` bytes of its disk are free, or less: others write there meanwhile."""
     with ballast.open("wb") as out:
-        os.posix_fallocate(out.fileno(), 0, max(1, room))
+        with contextlib.suppress(OSError):  # somebody was quicker: then it is as full as it can be
+            os.posix_fallocate(out.fileno(), 0, max(1, free(ballast.parent) - leave))
+        if not leave:
+            with contextlib.suppress(OSError):
+                while True:
+                    out.write(bytes(4096))
+                    out.flush()
 
 
 def free(folder: Path) -> int:

@@ -1,0 +1,39 @@
+"""The layers hold: import-linter's contracts, and what they cannot see."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
+
+ROOT = Path(__file__).parents[1]
+CORE = sorted((ROOT / "mailbridge" / "core").glob("*.py"))
+
+
+def test_the_import_contracts_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """cli and daemon above edge above service above store above core; core pure; only the store speaks SQL."""
+    monkeypatch.chdir(ROOT)
+    assert lint_imports(config_filename=str(ROOT / "pyproject.toml"), cache_dir=None) == EXIT_STATUS_SUCCESS
+
+
+@pytest.mark.parametrize("path", CORE, ids=lambda p: p.name)
+def test_core_reads_no_clock_and_waits_for_nothing(path: Path) -> None:
+    """`now` comes as an argument; nothing is awaited, opened or printed."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        assert not isinstance(node, ast.AsyncFunctionDef | ast.Await), f"{path.name}:{node.lineno}: awaits"
+        if isinstance(node, ast.Call):
+            called = node.func
+            name = called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")
+            assert name not in {"now", "utcnow", "today", "print", "open", "input"}, (
+                f"{path.name}:{node.lineno}: calls {name}()"
+            )
+
+
+def test_no_file_of_the_package_names_a_machine() -> None:
+    """Nothing of one machine, and nothing unfinished, is in the tree."""
+    for path in (ROOT / "mailbridge").rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        for trace in ("/root/", "/home/", "FIXME", "NotImplementedError"):
+            assert trace not in text, f"{path}: {trace}"
