@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+from mailbridge.store.engine import StoreUnavailable
+
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
 LONGEST_WITHOUT_STORE = 5.0  # nothing is wrong with the task: it may go on as soon as the database is back
