@@ -54,6 +54,9 @@ def _main(
 def run(config: ConfigOption = None) -> None:
     """Run the daemon until SIGTERM or Ctrl-C."""
     settings = settings_of(config)
+    from mailbridge.edge import parse_server
+
+    parse_server.start_early()  # before the imports below, which take about as long as its own
     from mailbridge import daemon, logs
     from mailbridge.core.render import TemplateError
     from mailbridge.edge.listen_fds import ListenFdsError

@@ -12,15 +12,15 @@ from collections.abc import Iterable, Sequence
 
 from mailbridge.core.mail import Attachment
 from mailbridge.core.reply import REPLY_MARKER
+from mailbridge.core.tokens import LOOKS_SIGNED
 
-_SIGNED = r"[tab][a-z0-9]{1,4}-[0-9a-hjkmnp-tv-z]{10}[a-z0-9.]{0,10}[a-z2-7]{26}"
-_TAGGED = re.compile(rf"(?:\+|%2b){_SIGNED}(?=@|%40)", re.IGNORECASE | re.ASCII)
-_MARKED = re.compile(rf"\[ref:{_SIGNED}\]", re.IGNORECASE | re.ASCII)
+_TAGGED = re.compile(rf"(?:\+|%2b){LOOKS_SIGNED}(?=@|%40)", re.IGNORECASE | re.ASCII)
+_MARKED = re.compile(rf"\[ref:{LOOKS_SIGNED}\]", re.IGNORECASE | re.ASCII)
 _OWN_ID = re.compile(
-    r"<?mb\.[tab][a-z0-9]{1,4}-[a-z0-9.-]{37,120}@[a-z0-9._-]{1,255}>?", re.IGNORECASE | re.ASCII
+    r"<?mb\.[tab][a-z0-9]{1,4}-[a-z0-9.-]{33,120}@[a-z0-9._-]{1,255}>?", re.IGNORECASE | re.ASCII
 )
-_BARE = re.compile(rf"(?<![a-z0-9]){_SIGNED}(?![a-z0-9])", re.IGNORECASE | re.ASCII)
-_AGENT_TOKEN = re.compile(rb"a[a-z0-9]{1,4}-[0-9a-hjkmnp-tv-z]{10}[a-z0-9.]{1,10}[a-z2-7]{26}", re.IGNORECASE)
+_BARE = re.compile(rf"(?<![a-z0-9]){LOOKS_SIGNED}(?![a-z0-9])", re.IGNORECASE | re.ASCII)
+_AGENT_TOKEN = re.compile(rf"(?=a){LOOKS_SIGNED}".encode("ascii"), re.IGNORECASE)
 _QUOTE = re.compile(r"[ \t]{0,3}(?:>[ \t]?)+")
 _MARKER_WORDS = " ".join(REPLY_MARKER.strip("#- ").lower().split())
 

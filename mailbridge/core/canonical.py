@@ -31,6 +31,7 @@ _TRACE_PREFIXES = (b"arc-", b"x-spam-", b"x-google-", b"x-rspamd-")
 _FIELD = re.compile(rb"([!-9;-~]{1,200})[ \t]*:")
 _EMPTY_LINE = re.compile(rb"(?:\A|(?<=\n))\r?\n")
 _CHUNK = 1 << 20
+_LONGEST_HEADER = 2 << 20
 
 
 def dedupe_key(mailbox: str, envelope_from: str | None, raw: bytes) -> bytes:
@@ -52,9 +53,12 @@ def dedupe_key(mailbox: str, envelope_from: str | None, raw: bytes) -> bytes:
 
 
 def _end_of_header(raw: bytes) -> int:
-    """Where the first empty line begins, whatever mixture of line ends; 0 when there is no header at all."""
-    found = _EMPTY_LINE.search(raw)
-    return found.start() if found else len(raw)
+    """Where the first empty line begins, whatever mixture of line ends; 0 when there is no header at all.
+
+    What lies beyond the longest header that anyone parses counts as body.
+    """
+    found = _EMPTY_LINE.search(raw, 0, _LONGEST_HEADER)
+    return found.start() if found else min(len(raw), _LONGEST_HEADER)
 
 
 def _fields(header: bytes) -> list[bytes]:

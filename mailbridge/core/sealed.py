@@ -169,4 +169,4 @@ def without_clearsign(text: str) -> str | None:
                 state = "outside"
         else:
             out.append(line)
-    return "\n".join(out) if state == "outside" else None
+    return "\n".join(out) if state == "outside" and len(out) < len(lines) else None

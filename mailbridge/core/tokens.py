@@ -41,6 +41,8 @@ _TICKET = r"[0-9a-hjkmnp-tv-z]{10}"
 _SUBJECT = r"[a-z0-9]+(?:\.[a-z0-9]+)*"
 _HEAD = r"(?P<kind>[tab])(?P<key>[a-z0-9]{1,4})"
 _SIGNATURE = r"(?P<signature>[a-z2-7]{20})"
+LOOKS_SIGNED = rf"[tab][a-z0-9]{{1,4}}-{_TICKET}[a-z0-9.]{{0,{MAX_SUBJECT}}}[a-z2-7]{{{_SIGNATURE_LENGTH}}}"
+"""Pattern of anything that may be a token's text, for taking them out of what goes to others. Ignore case."""
 _TEXT = re.compile(rf"{_HEAD}-(?P<ticket>{_TICKET})(?P<subject>(?:{_SUBJECT})?){_SIGNATURE}")
 _MESSAGE_ID = re.compile(
     rf"<mb\.{_HEAD}-(?P<ticket>{_TICKET})-(?P<subject>(?:{_SUBJECT})?)-(?P<nonce>[a-z0-9]{{1,32}})-{_SIGNATURE}"

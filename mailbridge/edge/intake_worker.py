@@ -55,6 +55,7 @@ class IntakeWorker:
         self._on_done = on_done
         self._log = log
         self._claimed: set[int] = set()
+        self._failed = False
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -64,14 +65,21 @@ class IntakeWorker:
 
     async def run(self) -> None:
         """Work until `stop`. Raises when the database or the pool fails: the supervisor starts it again."""
-        if self._claimed:  # the database or the pool failed before: these are still ours
-            ids = sorted(self._claimed)
-            await self._database.awrite(lambda conn: inbound.unclaim(conn, ids))
+        if self._failed:  # the database or the pool failed before: what is claimed is still ours
+            await self._database.awrite(self._take_back)
             self._claimed.clear()
+        self._failed = True
         read: asyncio.Queue[Batch | None] = asyncio.Queue(maxsize=1)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._read(read), name="intake-read")
             tasks.create_task(self._decide(read), name="intake-decide")
+        self._failed = False
+
+    def _take_back(self, conn: Connection) -> None:
+        inbound.unclaim(conn, sorted(self._claimed))
+        if self._database.dialect == "sqlite":
+            # A claim whose COMMIT was answered with an error may stand all the same. Here nobody else has any.
+            inbound.release_leases(conn)
 
     async def _read(self, out: asyncio.Queue[Batch | None]) -> None:
         while not self._stopping.is_set():

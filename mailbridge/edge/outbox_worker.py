@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from datetime import timedelta
-from typing import Protocol
+from functools import partial
+from typing import Protocol, TypeVar
 
 import structlog
 
@@ -17,6 +19,8 @@ from mailbridge.core.ports import Clock
 from mailbridge.service.sending import Sending, SendingReceipt
 from mailbridge.store.engine import StoreUnavailable
 from mailbridge.store.outbox import Claimed
+
+T = TypeVar("T")
 
 AHEAD = 8  # mails claimed a hand: one claim serves several, and a kill repeats no more than are under way
 POLL = 5.0  # seconds between looks when nothing wakes us: rows may come from another process
@@ -55,6 +59,8 @@ class OutboxWorker:
         self._log = log
         self._busy: set[asyncio.Task[None]] = set()
         self._claimed: deque[Claimed] = deque()
+        self._in_hand: set[int] = set()
+        self._failed = False
         self._stopping = asyncio.Event()
         self._pause = 0.0
         self._resume_at = 0.0
@@ -69,17 +75,24 @@ class OutboxWorker:
     async def run(self) -> None:
         """Send until `stop`. Raises when the database fails: the supervisor starts it again."""
         try:
+            if self._failed:
+                await asyncio.to_thread(self._service.recover, frozenset(self._in_hand))
+                self._failed = False
             while not self._stopping.is_set():
                 self._wake.clear()
                 await self._turn()
+        except StoreUnavailable:
+            self._failed = True
+            raise
         finally:
             unsent = list(self._claimed)
             self._claimed.clear()
             if unsent:
                 await asyncio.to_thread(self._service.put_back, unsent, "the daemon stopped", timedelta(0))
-            if self._busy:
-                await asyncio.wait(self._busy)
-            await self._submitter.close()
+            if self._stopping.is_set():
+                if self._busy:
+                    await asyncio.wait(self._busy)
+                await self._submitter.close()
 
     async def _turn(self) -> None:
         loop = asyncio.get_running_loop()
@@ -126,6 +139,13 @@ class OutboxWorker:
             item = self._claimed.popleft()
 
     async def _send(self, item: Claimed) -> None:
+        self._in_hand.add(item.id)
+        try:
+            await self._try(item)
+        finally:
+            self._in_hand.discard(item.id)
+
+    async def _try(self, item: Claimed) -> None:
         result = await self._submitter.submit(
             Outgoing(item.envelope_from, item.recipients, item.message_id, item.data)
         )
@@ -151,14 +171,18 @@ class OutboxWorker:
 
     async def _record(self, item: Claimed, result: SubmissionResult) -> SendingReceipt:
         """Write the result down, however long the database is away: the mail is out, and must not go again."""
+        return await self._written(item, partial(self._service.record, item, result.recipients))
+
+    async def _written(self, item: Claimed, write: Callable[[], T]) -> T:
+        """What `write` returns, once the database takes it."""
         pause = 0.5
         while True:
             try:
-                return await asyncio.to_thread(self._service.record, item, result.recipients)
+                return await asyncio.to_thread(write)
             except StoreUnavailable as error:
                 self._log.warning("outbox.record_waits", id=item.id, why=str(error))
                 await asyncio.sleep(pause)
-                pause = min(10.0, pause * 2)
+                pause = min(5.0, pause * 2)
 
     async def _smarthost_down(self, fault: SmarthostDown, items: list[Claimed]) -> None:
         loop = asyncio.get_running_loop()
@@ -172,4 +196,5 @@ class OutboxWorker:
             self._log.error(
                 "outbox.smarthost_down", why=fault.why, pause=self._pause, needs_you=fault.permanent_fault
             )
-        await asyncio.to_thread(self._service.put_back, items, fault.why, timedelta(seconds=self._pause))
+        again = timedelta(seconds=self._pause)
+        await self._written(items[0], partial(self._service.put_back, items, fault.why, again))

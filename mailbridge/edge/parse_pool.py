@@ -20,6 +20,7 @@ from pebble import ProcessExpired, ProcessPool
 
 from mailbridge.core.parse import parse_mail
 from mailbridge.core.scan import ParseLimits
+from mailbridge.edge.parse_server import PRELOAD
 from mailbridge.edge.parse_worker import (
     Parse,
     ParseFailure,
@@ -198,7 +199,7 @@ class ParsePool:
 
     def _make(self) -> ProcessPool:
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["mailbridge.edge.parse_worker", "pebble"])
+        context.set_forkserver_preload(list(PRELOAD))
         pool = ProcessPool(
             max_workers=self._workers,
             max_tasks=_TASKS_PER_WORKER,

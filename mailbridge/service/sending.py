@@ -9,7 +9,7 @@ flagged and its clock stops, as a bounce would do it, and the agents are told.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -70,6 +70,17 @@ class Sending:
         """Mails to send now, leased."""
         now = self._clock.now()
         return self._database.write(lambda conn: outbox.claim(conn, now=now, lease=self._lease, limit=limit))
+
+    def recover(self, but: Collection[int]) -> int:
+        """Queue again what is claimed and not in our hands (those are `but`): how many mails.
+
+        A claim whose COMMIT was answered with an error may stand all the same, and nobody knows of it. Does
+        nothing where other nodes may hold claims: there they lapse by time.
+        """
+        if self._database.dialect != "sqlite":
+            return 0
+        now = self._clock.now()
+        return self._database.write(lambda conn: outbox.release_leases(conn, now, but))
 
     def next_due(self) -> datetime | None:
         """When the next mail wants to be tried."""

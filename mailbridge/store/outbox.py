@@ -6,7 +6,7 @@ recipient. States: queued, sending, sent, retry, failed, unknown, held.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -512,12 +512,13 @@ def counts(conn: Connection) -> dict[str, int]:
     return {str(state): int(count) for state, count in rows}
 
 
-def release_leases(conn: Connection, now: datetime) -> int:
-    """Queue mails again that were being sent. Only for a daemon that knows it is alone, at its start.
+def release_leases(conn: Connection, now: datetime, but: Collection[int] = ()) -> int:
+    """Queue mails again that were being sent, `but` those. Only for a daemon that knows it is alone.
 
     The same bytes go out again: the other side may have had them (the one open window of at-least-once).
     """
-    ids = list(conn.execute(select(outbox.c.id).where(outbox.c.state == "sending")).scalars())
+    leased = conn.execute(select(outbox.c.id).where(outbox.c.state == "sending")).scalars()
+    ids = [number for number in leased if number not in but]
     for number in ids:
         conn.execute(
             update(outbox_recipient)

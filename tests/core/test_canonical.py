@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mailbridge.core.canonical import dedupe_key
 
@@ -49,3 +53,39 @@ def test_line_ends_at_the_edge_of_a_chunk_count_as_one() -> None:
         assert dedupe_key(BOX, ANNE, head + body) == dedupe_key(
             BOX, ANNE, (head + body).replace(b"\r\n", b"\n")
         )
+
+
+def test_words_behind_a_lone_carriage_return_are_not_taken_for_a_trace_field() -> None:
+    """Old systems end lines with CR alone: the whole mail is then one line, which begins with Received."""
+    first = b"Received: by x\rSubject: one\r\rThe printer burns"
+    second = b"Received: by x\rSubject: two\r\rThe server is down"
+    assert dedupe_key(BOX, ANNE, first) != dedupe_key(BOX, ANNE, second)
+
+
+@pytest.mark.parametrize("head", [b"", b"\r\n", b"\n", b"Subject: x\n\r\n", b"Subject: x\r\n\n"])
+def test_a_body_that_reads_like_a_trace_field_is_body(head: bytes) -> None:
+    """Mail without a header, or with mixed line ends: what follows the first empty line always counts."""
+    bodies = [b"Lines: 5\r\n", b"Lines: 6\r\n"] if head else [b"five\r\n", b"six\r\n"]
+    one, other = (dedupe_key(BOX, ANNE, head + body) for body in bodies)
+    assert one != other
+
+
+@given(st.text(st.sampled_from("ab: \r\n"), max_size=40), st.text(st.sampled_from("ab: \r\n"), max_size=40))
+def test_two_texts_are_one_mail_only_when_their_lines_are_equal(first: str, second: str) -> None:
+    """Whatever the line ends: two mails with one key would be the loss of one of them."""
+    same = first.replace("\r\n", "\n") == second.replace("\r\n", "\n")
+    keys = [dedupe_key(BOX, ANNE, b"X: y\r\n\r\n" + text.encode()) for text in (first, second)]
+    assert (keys[0] == keys[1]) == same
+
+
+def test_the_null_sender_is_like_no_sender_and_neither_is_like_anne() -> None:
+    """A bounce sent twice is one bounce."""
+    assert dedupe_key(BOX, None, RAW) == dedupe_key(BOX, "", RAW) != KEY
+
+
+def test_the_largest_mail_is_keyed_in_the_time_that_its_size_needs() -> None:
+    """25 MB without an end of line, and 25 MB of nothing but ends, each without a slow path."""
+    for body in (b"a" * (25 << 20), b"\r" * (25 << 20), b"\r\n" * (12 << 20), b"Received: x\n" * (2 << 20)):
+        began = time.process_time()
+        dedupe_key(BOX, ANNE, b"Subject: x\r\n" + body)
+        assert time.process_time() - began < 2

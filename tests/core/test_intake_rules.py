@@ -15,6 +15,7 @@ from mailbridge.core.intake import decide
 from mailbridge.core.mail import Address, BounceRecipient, Kind, ParsedMail
 from mailbridge.core.match import Rule
 from mailbridge.core.ticket import Priority, Status
+from mailbridge.core.tokens import Token, TokenKind
 from tests.core.cases import (
     ANNE,
     BART,
@@ -99,8 +100,6 @@ def test_a_stranger_never_joins_whatever_the_evidence(
 
 def test_a_marker_in_the_quoted_body_threads_when_all_headers_are_lost() -> None:
     """Some desks keep only the text."""
-    from mailbridge.core.tokens import Token, TokenKind
-
     marker = RING.body_marker(Token(TokenKind.TICKET, KEY))
     found = appended(decide(case(mail(text=f"Yes.\n> {marker}", reply="Yes."), facts(ticket(PENDING)))))
     assert found.verdict.match.rule is Rule.BODY_MARKER

@@ -95,18 +95,18 @@ async def test_the_null_sender_reaches_the_parser() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "reason"),
+    ("words", "timeout", "reason"),
     [
-        ("do: hang", "parser-timeout"),
-        ("do: exit", "crashes-parser"),
-        ("do: segfault", "crashes-parser"),
-        ("do: eat", "parser-memory"),
-        ("do: raise", "crashes-parser"),
+        ("do: hang", 0.5, "parser-timeout"),
+        ("do: exit", 10, "crashes-parser"),
+        ("do: segfault", 10, "crashes-parser"),
+        ("do: eat", 10, "parser-memory"),
+        ("do: raise", 10, "crashes-parser"),
     ],
 )
-async def test_only_the_guilty_mail_of_a_batch_fails(words: str, reason: str) -> None:
+async def test_only_the_guilty_mail_of_a_batch_fails(words: str, timeout: float, reason: str) -> None:
     """One poisoned mail must not take its neighbours into the quarantine, nor stop what comes after."""
-    async with pool() as made:
+    async with pool(timeout=timeout) as made:
         assert told(await made.parse([letter("one"), letter(words), letter("two")])) == ["one", reason, "two"]
         assert told(await made.parse([letter("three")])) == ["three"]
 

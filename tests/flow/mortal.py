@@ -139,14 +139,11 @@ def small_disk(folder: Path, size: int) -> Iterator[bool]:
 
 def fill(ballast: Path, leave: int) -> None:
     """Write a file until only `leave` bytes of its disk are free, or less: others write there meanwhile."""
-    with ballast.open("wb") as out:
-        with contextlib.suppress(OSError):  # somebody was quicker: then it is as full as it can be
-            os.posix_fallocate(out.fileno(), 0, max(1, free(ballast.parent) - leave))
-        if not leave:
-            with contextlib.suppress(OSError):
-                while True:
-                    out.write(bytes(4096))
-                    out.flush()
+    # Unbuffered, or closing it would fail with what could not be written.
+    with ballast.open("wb", buffering=0) as out, contextlib.suppress(OSError):
+        os.posix_fallocate(out.fileno(), 0, max(1, free(ballast.parent) - leave))
+        while not leave:
+            out.write(bytes(4096))
 
 
 def free(folder: Path) -> int:
