@@ -30,7 +30,7 @@ from mailbridge.core.ticket import Status, TicketState
 from mailbridge.core.tokens import KeyRing, new_ticket_key
 from mailbridge.service.commit import Receipt, Work, write
 from mailbridge.service.facts import Asked, read_facts
-from mailbridge.service.keys import KeyFile
+from mailbridge.service.keys import KeyFile, KeyFileError
 from mailbridge.service.mailboxes import Mailboxes
 from mailbridge.service.mailer import Mailer, Occasion, Subject, loop_marks, subject_of_ticket
 from mailbridge.store.engine import Connection, Database, StoreUnavailable
@@ -154,6 +154,8 @@ class Intake:
             return _Decided(item, self._work(item, facts, started))
         except StoreUnavailable:
             raise
+        except KeyFileError as error:  # the data folder is away: it is not this mail's fault
+            raise StoreUnavailable(str(error)) from error
         except Exception as error:  # our own fault: kept, named, replayable
             return _Decided(item, self._failed(item, error, started))
 

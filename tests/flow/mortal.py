@@ -140,10 +140,13 @@ def small_disk(folder: Path, size: int) -> Iterator[bool]:
 def fill(ballast: Path, leave: int) -> None:
     """Write a file until only `leave` bytes of its disk are free, or less: others write there meanwhile."""
     # Unbuffered, or closing it would fail with what could not be written.
-    with ballast.open("wb", buffering=0) as out, contextlib.suppress(OSError):
-        os.posix_fallocate(out.fileno(), 0, max(1, free(ballast.parent) - leave))
-        while not leave:
-            out.write(bytes(4096))
+    with ballast.open("wb", buffering=0) as out:
+        with contextlib.suppress(OSError):
+            os.posix_fallocate(out.fileno(), 0, max(1, free(ballast.parent) - leave))
+        out.seek(0, os.SEEK_END)
+        with contextlib.suppress(OSError):
+            while free(ballast.parent) > leave:
+                out.write(bytes(4096))
 
 
 def free(folder: Path) -> int:
