@@ -271,7 +271,7 @@ class Intake(Section):
     parse_timeout: Duration = timedelta(seconds=20)
     parse_memory: Size = 512 << 20
     lease: Duration = timedelta(minutes=2)
-    max_attempts: int = Field(default=3, ge=1)
+    max_attempts: int = Field(default=10, ge=1)
     duplicate_window: DurationOrZero = timedelta(days=30)
     quarantine_keep: Duration = timedelta(days=90)
     max_attachment: Size = 25 << 20

@@ -7,7 +7,7 @@ are all or nothing, and a receipt names each line.
 from __future__ import annotations
 
 from mailbridge.core import decision as d
-from mailbridge.core.agent_words import for_the_customer
+from mailbridge.core.agent_words import for_the_customer, left_below
 from mailbridge.core.case import AUTOMATIC, Case, apply_event, notify, quarantine
 from mailbridge.core.commands import Rejected, read_block
 from mailbridge.core.decision import News, QuarantineReason, Reason, Trust, Verdict
@@ -17,6 +17,10 @@ from mailbridge.core.ticket import AgentAnswered, AgentCommanded, Applied, Refus
 from mailbridge.core.tokens import TokenKind, subject_numbers
 
 _ONLY_OURS = "the mail holds only our notification, which is not for customers: write above its first line"
+_BELOW = (
+    "there are words of yours between the quoted lines, and others above them: only one of both can be sent;"
+    " put all above the first quoted line, or all between them"
+)
 
 
 def agent_speaks(case: Case) -> d.Decision | None:
@@ -58,6 +62,8 @@ def _act(case: Case, agent: AgentFacts, ticket: TicketFacts, match: Match) -> d.
         words = for_the_customer(words, target.last_customer_text, private, target.mailbox)
         if not words:
             rejected = (*rejected, _refused_line((), _ONLY_OURS))
+        elif left_below(case.mail.cut):
+            rejected = (*rejected, _refused_line((), _BELOW))
     verdict = Verdict(Reason.COMMANDS_REJECTED, match, Trust.VERIFIED)
     if rejected or not isinstance(answer, Applied):
         return d.Reject(verdict, target, (d.Receipt(agent, (), rejected, unsent),))

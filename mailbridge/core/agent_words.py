@@ -22,6 +22,7 @@ _OWN_ID = re.compile(
 _BARE = re.compile(rf"(?<![a-z0-9]){LOOKS_SIGNED}(?![a-z0-9])", re.IGNORECASE | re.ASCII)
 _AGENT_TOKEN = re.compile(rf"(?=a){LOOKS_SIGNED}".encode("ascii"), re.IGNORECASE)
 _QUOTE = re.compile(r"[ \t]{0,3}(?:>[ \t]?)+")
+_WRAPPED = 55
 _MARKER_WORDS = " ".join(REPLY_MARKER.strip("#- ").lower().split())
 
 
@@ -49,6 +50,23 @@ def sendable(attachments: Sequence[Attachment]) -> tuple[Attachment, ...]:
         for a in attachments
         if not (a.content_type.startswith(("message/", "text/")) and _AGENT_TOKEN.search(a.content))
     )
+
+
+def left_below(cut: str) -> bool:
+    """Whether what was cut off below our first line holds answers between quoted lines: they would be lost."""
+    lines = cut.split("\n")
+    marker = next((n for n, line in enumerate(lines) if _is_marker(line)), None)
+    if marker is None or not _QUOTE.match(lines[marker]):
+        return False
+    below = lines[marker:]
+    last = max(n for n, line in enumerate(below) if _QUOTE.match(line))  # then come signatures and the like
+    before = ""
+    for line in below[:last]:
+        # An unquoted line right below a long quoted one is that one's end: some programs wrap what they quote.
+        if line.strip() and not _QUOTE.match(line) and len(before) < _WRAPPED:
+            return True
+        before = line if _QUOTE.match(line) or not line.strip() else before
+    return False
 
 
 def _is_marker(text: str) -> bool:

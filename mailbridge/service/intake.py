@@ -26,6 +26,7 @@ from mailbridge.core.intake import decide
 from mailbridge.core.mail import Classification, Kind, ParsedMail
 from mailbridge.core.match import Match, match_keys
 from mailbridge.core.ports import Clock, Ids
+from mailbridge.core.text import one_line
 from mailbridge.core.ticket import Status, TicketState
 from mailbridge.core.tokens import KeyRing, new_ticket_key
 from mailbridge.service.commit import Receipt, Work, write
@@ -304,7 +305,8 @@ class Intake:
     def _failed(self, item: _Item, error: Exception, started: float) -> Work:
         last = traceback.extract_tb(error.__traceback__)[-1:]
         where = f" at {last[0].filename.rpartition('/')[2]}:{last[0].lineno}" if last else ""
-        detail = f"{type(error).__name__}: {str(error)[:300]}{where}"
+        # Cleaned, since what the bug choked on may be what the database will not take either.
+        detail = f"{type(error).__name__}: {one_line(str(error), 300)}{where}"
         return self._as_work(
             item.stored, item.mail, _apart(QuarantineReason.INTERNAL, detail), (), "", started
         )

@@ -82,8 +82,7 @@ _LAST_WORDS = (
     .where(
         _LATEST.c.ticket_id == ticket.c.id,
         _LATEST.c.kind == "mail",
-        _LATEST.c.contact_id == ticket.c.requester_id,
-        _LATEST.c.via_ticket_id.is_(None),
+        _LATEST.c.contact_id == ticket.c.requester_id,  # nobody else's: they are quoted under this name
     )
     .order_by(_LATEST.c.id.desc())
     .limit(1)

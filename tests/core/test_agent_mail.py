@@ -15,7 +15,7 @@ from mailbridge.core.facts import AgentFacts, Facts
 from mailbridge.core.intake import decide
 from mailbridge.core.mail import Address, Kind, ParsedMail
 from mailbridge.core.match import Rule
-from mailbridge.core.reply import REPLY_MARKER, new_words
+from mailbridge.core.reply import REPLY_MARKER, new_words, split_reply
 from mailbridge.core.ticket import Priority, SolvedReason, Status, TicketState
 from mailbridge.core.tokens import Token, TokenKind
 from tests.core.cases import (
@@ -289,6 +289,34 @@ def test_an_answer_between_the_lines_sends_the_customers_lines_and_none_of_ours(
         "\n"
         "Then change the toner, please."
     )
+
+
+def test_words_above_and_between_the_quoted_lines_are_not_sent_by_halves() -> None:
+    """'See below' would go out, and what is below would be lost without anybody knowing."""
+    split = split_reply(f"Hi, see below.\n\n{INLINE}", "")
+    assert split.reply == "Hi, see below."
+    message = mail(from_=BART, text="whole", reply=split.reply, cut=split.cut)
+    receipt = rejected(decide(case(message, facts(ticket()), rcpt=(agent_address(),))))
+    assert "between the quoted lines" in receipt.rejected[0].why
+    assert receipt.text == "Hi, see below."
+
+
+@pytest.mark.parametrize("below", ["", "\n-- \nBart\nDesk Ltd.", "\n\nSent from my phone"])
+def test_a_signature_below_the_quoted_notification_is_no_answer(below: str) -> None:
+    """The ordinary reply: words above, everything else below."""
+    split = split_reply(
+        f"Hello.\n\nOn Tue, 2 Jun 2026 at 10:00, Support wrote:\n{quoted(notification())}{below}", ""
+    )
+    message = mail(from_=BART, text="whole", reply=split.reply, cut=split.cut)
+    assert answer_of(decide(case(message, facts(ticket()), rcpt=(agent_address(),)))) == "Hello."
+
+
+def test_the_ends_of_quoted_lines_that_a_mail_program_wrapped_are_no_answers() -> None:
+    """Some break long quoted lines without a mark: an ordinary reply must not be refused for it."""
+    wrapped = quoted(notification()).replace("begin with # are commands:", "begin with # are\ncommands:")
+    split = split_reply(f"Hello.\n\nOn Tue, 2 Jun 2026 at 10:00, Support wrote:\n{wrapped}", "")
+    message = mail(from_=BART, text="whole", reply=split.reply, cut=split.cut)
+    assert answer_of(decide(case(message, facts(ticket()), rcpt=(agent_address(),)))) == "Hello."
 
 
 def test_quoted_lines_that_were_wrapped_anew_are_still_the_customers() -> None:
