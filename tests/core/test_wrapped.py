@@ -261,10 +261,10 @@ def test_cleartext_signed_words_lose_their_armour() -> None:
 
 def test_a_text_that_only_speaks_of_armour_is_left_alone() -> None:
     """A customer may paste half of it and ask what it is."""
-    assert (
-        without_clearsign("What is -----BEGIN PGP SIGNED MESSAGE----- and\n-----BEGIN PGP SIGNATURE-----?")
-        is not None
-    )
+    # None: there is no armour to take off, the text stays as it is.
+    asked = "What is -----BEGIN PGP SIGNED MESSAGE----- and\n-----BEGIN PGP SIGNATURE-----?"
+    assert without_clearsign(asked) is None
+    assert single("text/plain", asked.encode()).text == asked
     assert (
         without_clearsign("-----BEGIN PGP SIGNED MESSAGE-----\nnot armour\n-----BEGIN PGP SIGNATURE-----")
         is None
