@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: help setup run demo test check bench lock clean
+.PHONY: help setup run demo test check bench corpus lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -13,6 +13,7 @@ help:
 	@echo "make test    the whole test suite, with real servers"
 	@echo "make check   format, lint, types, layers"
 	@echo "make bench   measure speed and memory (prints ratios)"
+	@echo "make corpus  CORPUS=DIR: how well the mails of a folder with known facts are read"
 	@echo "make lock    resolve requirements.lock anew (needs uv)"
 
 setup: $(STAMP)
@@ -28,6 +29,7 @@ demo: setup
 	@$(BIN)/mailbridge demo
 
 test: setup
+	@sh ./setup-test-servers.sh
 	@$(BIN)/python -m pytest $(ARGS)
 
 check: setup
@@ -38,6 +40,9 @@ check: setup
 
 bench: setup
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+corpus: setup
+	@$(BIN)/python -m benchmarks.corpus $(CORPUS)
 
 lock:
 	uv pip compile pyproject.toml --group dev --all-extras --universal --python-version 3.11 \

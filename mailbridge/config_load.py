@@ -38,16 +38,16 @@ _LARGEST_SECRET = 4096
 _SECRETS = {"store": "MAILBRIDGE_STORE_PASSWORD", "delivery": "MAILBRIDGE_DELIVERY_PASSWORD"}
 
 
-def load(path: Path | None, environ: Mapping[str, str] | None = None) -> Settings:
+def load(path: Path | None, environ: Mapping[str, str] | None = None, *, sending: bool = True) -> Settings:
     """The settings of a file, or the defaults with data in ./var when `path` is None.
 
     Makes and changes nothing. Relative paths start at the file's folder (at the working directory for None),
     `delivery.maildir` at `server.data_dir`. Secrets come, in this order, from `environ` (the process's when
-    None), from the files named by `password_file`, from systemd's credentials. Raises ConfigError with every
-    problem found.
+    None), from the files named by `password_file`, from systemd's credentials. Who is not `sending` mail can
+    do without its password: credentials are the service's alone. Raises ConfigError with every problem found.
     """
     reader = Reader(BUILT_IN if path is None else str(path), path.parent if path else Path())
-    settings = _Loader(reader, os.environ if environ is None else environ).settings(path)
+    settings = _Loader(reader, os.environ if environ is None else environ, sending=sending).settings(path)
     if reader.problems:
         raise ConfigError(reader.problems)
     return settings
@@ -69,9 +69,10 @@ class _Address:
 class _Loader:
     """From a file's tables to Settings: shapes, then paths, secrets, and what keys ask of each other."""
 
-    def __init__(self, reader: Reader, environ: Mapping[str, str]) -> None:
+    def __init__(self, reader: Reader, environ: Mapping[str, str], *, sending: bool) -> None:
         self._reader = reader
         self._environ = environ
+        self._sending = sending
         self._known: dict[str, str] = {}
         """The main address of every good [[mailbox]], by its folded form."""
 
@@ -248,7 +249,7 @@ class _Loader:
             if fault:
                 add("delivery.ca_file", delivery.ca_file, fault)
         needs = delivery.method == "smtp" and delivery.username and sound("delivery.username")
-        if needs and password is None and sound("delivery.password_file"):
+        if self._sending and needs and password is None and sound("delivery.password_file"):
             add(
                 "delivery.password_file",
                 None,

@@ -13,7 +13,7 @@ import fcntl
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -75,6 +75,12 @@ class Daemon:
     def stop(self) -> None:
         """Ask `run` to drain and return. Call it from the loop's thread."""
         self._stop.set()
+
+    def reload(self) -> None:
+        """Answer a request to read the settings again: they are read at the start only."""
+        self._notifier.reloading()
+        self._log.warning("reload.refused", why="settings are read at the start only: restart to apply them")
+        self._notifier.ready(self._doors())
 
     async def run(self) -> None:
         """Serve until stopped. Raises what keeps the daemon from starting."""
@@ -233,9 +239,10 @@ class Daemon:
     def _signals(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
         handled: list[signal.Signals] = []
-        for number in (signal.SIGTERM, signal.SIGINT):
+        handlers = {signal.SIGTERM: self.stop, signal.SIGINT: self.stop, signal.SIGHUP: self.reload}
+        for number, handler in handlers.items():
             try:
-                loop.add_signal_handler(number, self.stop)
+                loop.add_signal_handler(number, handler)
                 handled.append(number)
             except (RuntimeError, ValueError):  # not the main thread (tests): `stop` does it
                 break
@@ -266,11 +273,19 @@ def _only_one(folder: Path) -> Iterator[None]:
         yield
 
 
-def serve(settings: Settings, *, on_ready: Callable[[Daemon], None] | None = None) -> None:
-    """Run a daemon until a signal stops it. Blocks; raises what keeps it from starting."""
+def serve(
+    settings: Settings,
+    *,
+    manager: Mapping[str, str] | None = None,
+    on_ready: Callable[[Daemon], None] | None = None,
+) -> None:
+    """Run a daemon until a signal stops it. Blocks; raises what keeps it from starting.
+
+    `manager` holds what the service manager said (`mailbridge.edge.manager.take`).
+    """
     give_large_blocks_back()
-    notifier = Notifier.from_environment(os.environ)
-    inherited = InheritedSockets.from_environment(os.environ)
+    notifier = Notifier.from_environment(manager or {})
+    inherited = InheritedSockets.from_environment(manager or {})
 
     async def main() -> None:
         daemon = Daemon(Parts(settings), notifier=notifier, inherited=inherited)

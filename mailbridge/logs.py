@@ -13,6 +13,7 @@ import logging
 import math
 import os
 import re
+import sys
 from collections.abc import Mapping, MutableMapping
 from typing import Any, Literal, TextIO
 
@@ -131,6 +132,12 @@ def _ours() -> list[structlog.typing.Processor]:
 
 class _Handler(logging.StreamHandler[TextIO]):
     """Our handler, told from others' (a test runner's) by its type."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (the standard library's name)
+        """A line that cannot be written (full disk, closed pipe) is lost: there is nowhere to say so, and what
+        the standard library prints instead is neither one line nor redacted."""
+        if not isinstance(sys.exception(), OSError):
+            super().handleError(record)
 
 
 def redact(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -14,6 +14,19 @@ from tests.fakes import FakeClock, FakeIds
 from tests.postgres import PASSWORD, PostgresServer
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--update-golden`: write what is read now into the sidecars of the golden mails."""
+    parser.addoption(
+        "--update-golden", action="store_true", help="rewrite fixtures/emails/**/*.expected.json"
+    )
+
+
+@pytest.fixture
+def update_golden(request: pytest.FixtureRequest) -> bool:
+    """Whether golden files are to be rewritten."""
+    return bool(request.config.getoption("--update-golden"))
+
+
 @pytest.fixture
 def clock() -> FakeClock:
     """A clock that moves only when told to."""

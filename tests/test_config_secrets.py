@@ -8,7 +8,9 @@ import pytest
 import trustme
 from cryptography.hazmat.primitives import serialization
 
+from mailbridge.config import ConfigError
 from mailbridge.config_check import check
+from mailbridge.config_load import load
 from tests.config_folder import Folder
 
 
@@ -147,3 +149,11 @@ def test_a_key_locked_with_a_passphrase_is_refused_and_never_asked_for(folder: F
     folder.write("key.pem", locked)
     problem = folder.problem("[smtp]\ntls_certificate = 'cert.pem'\ntls_key = 'key.pem'")
     assert "does not load with smtp.tls_key" in problem
+
+
+def test_who_does_not_send_can_do_without_the_password(folder: Folder) -> None:
+    """systemd hands it to the service alone; `mailbridge ticket list` in a shell must work all the same."""
+    file = folder.write("mailbridge.toml", LOGIN)
+    with pytest.raises(ConfigError, match=r"delivery\.password_file: missing"):
+        load(file, {})
+    assert load(file, {}, sending=False).delivery_password is None

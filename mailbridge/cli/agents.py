@@ -156,6 +156,8 @@ def add_organisation(
     from mailbridge.core.address import is_valid
     from mailbridge.store import people
 
+    if not name.strip():
+        raise fail("an organisation needs a name")
     for each in domain or []:
         if not is_valid(f"x@{each}"):
             raise fail(f"{each!r} is not a domain such as 'example.org'")

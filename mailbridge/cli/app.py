@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -53,9 +56,10 @@ def _main(
 @app.command()
 def run(config: ConfigOption = None) -> None:
     """Run the daemon until SIGTERM or Ctrl-C."""
-    settings = settings_of(config)
-    from mailbridge.edge import parse_server
+    settings = settings_of(config, sending=True)
+    from mailbridge.edge import manager, parse_server
 
+    told = manager.take(os.environ)
     parse_server.start_early()  # before the imports below, which take about as long as its own
     from mailbridge import daemon, logs
     from mailbridge.core.render import TemplateError
@@ -66,7 +70,7 @@ def run(config: ConfigOption = None) -> None:
 
     logs.configure(settings.server.log_format, settings.server.log_level, sys.stderr)
     try:
-        daemon.serve(settings, on_ready=_greet if sys.stderr.isatty() else None)
+        daemon.serve(settings, manager=told, on_ready=_greet if sys.stderr.isatty() else None)
     except daemon.AlreadyRunningError as error:
         raise fail(str(error), exits.TEMPORARY) from None
     except (StoreSettingsError, SchemaTooNewError, KeyFileError, TemplateError, ListenFdsError) as error:
@@ -116,11 +120,12 @@ def status(config: ConfigOption = None, json: JsonOption = False) -> None:
 def inspect(
     files: Annotated[list[Path], typer.Argument(help="Mail files.", show_default=False)],
     json: JsonOption = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Say why each kind and each cut.")] = False,
 ) -> None:
     """Show how mail files are read: kind, sender, new words, attachments. Stores nothing."""
     from mailbridge.cli.inspect import inspect as inspect_files
 
-    raise typer.Exit(inspect_files(files, as_json=json, out=sys.stdout))
+    raise typer.Exit(inspect_files(files, as_json=json, out=sys.stdout, explain=explain))
 
 
 @app.command()
@@ -134,10 +139,19 @@ def demo(
     raise typer.Exit(play(keep=keep, maildir=maildir))
 
 
+@functools.cache
+def _commands() -> Callable[..., object]:
+    """All commands, put together once: that takes longer than most of them."""
+    return typer.main.get_command(app)
+
+
 def run_args(args: list[str]) -> int:
     """Run one command line. The exit code."""
+    for argument in args:
+        if any("\ud800" <= char <= "\udfff" for char in argument):  # bytes of another charset, to Python
+            return int(fail(f"the argument {argument!r} is not UTF-8 text").exit_code)
     try:
-        result = app(args, standalone_mode=False, prog_name="mailbridge")
+        result = _commands()(args, standalone_mode=False, prog_name="mailbridge")
     except typer.Exit as done:
         return int(done.exit_code)
     except typer.Abort:
@@ -162,5 +176,12 @@ def run_main(args: list[str]) -> int:
         # The reader (head, less) has seen enough; Python would complain once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return exits.OK
+    except SystemExit as done:
+        if isinstance(done.__context__, BrokenPipeError):  # the same, noticed by click
+            return exits.OK
+        raise
     except KeyboardInterrupt:
         return 130
+    except Exception:
+        traceback.print_exc()
+        return exits.SOFTWARE

@@ -55,13 +55,13 @@ def find_config(given: Path | None) -> Path | None:
     return next((path for path in DEFAULT_FILES if path.exists()), None)
 
 
-def settings_of(given: Path | None) -> Settings:
-    """The settings, or exit 78 with every problem named."""
+def settings_of(given: Path | None, *, sending: bool = False) -> Settings:
+    """The settings, or exit 78 with every problem named. Only who is `sending` needs the mail password."""
     from mailbridge.config import ConfigError
     from mailbridge.config_load import load
 
     try:
-        return load(find_config(given))
+        return load(find_config(given), sending=sending)
     except ConfigError as error:
         for problem in error.problems:
             sys.stderr.write(f"mailbridge: {problem}\n")
@@ -103,12 +103,14 @@ def operator() -> str:
 
 
 def read_text(text: str | None, file: Path | None) -> str:
-    """Words from an argument, a file, or ('-') standard input."""
+    """Words from an argument, a file, or ('-') standard input. They are UTF-8, whatever the locale."""
     if text is not None:
         return text
-    if file is None or str(file) == "-":
-        return sys.stdin.read()
+    from_stdin = file is None or str(file) == "-"
     try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise fail(f"{file}: {error}", exits.NO_INPUT) from None
+        raw = sys.stdin.buffer.read() if from_stdin else Path(str(file)).read_bytes()
+        return raw.decode("utf-8-sig")
+    except OSError as error:
+        raise fail(f"{file}: {error.strerror}", exits.NO_INPUT) from None
+    except UnicodeDecodeError:
+        raise fail(f"{'standard input' if from_stdin else file} is not UTF-8 text", exits.DATA) from None

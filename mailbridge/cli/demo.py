@@ -107,7 +107,7 @@ class Narrator:
     def __init__(self) -> None:
         from rich.console import Console
 
-        self._console = Console(highlight=False)
+        self._console = Console(highlight=False, soft_wrap=True)  # lines are cut nowhere, in a pipe either
         self._began = time.monotonic()
 
     def step(self, text: str) -> None:
@@ -151,14 +151,17 @@ def play(*, keep: bool, maildir: bool) -> int:
             narrator.say(f"mail in   SMTP 127.0.0.1:{stage.smtp_port} for {DESK}")
             narrator.say(f"mail out  {stage.post.where}")
             narrator.say(f"data      {folder / 'data'} (SQLite)")
-            try:
-                _story(stage, narrator)
-                code = 0
-            except StepFailedError as failure:
-                narrator.failed(str(failure))
-                sys.stderr.write(stage.log.read_text(encoding="utf-8", errors="replace")[-4000:])
-        if code == 0:
-            _epilogue(stage, narrator)
+            _story(stage, narrator)
+        _epilogue(stage, narrator)
+        code = 0
+    except (
+        StepFailedError,
+        OSError,
+    ) as failure:  # OSError: no connection, or a mail that did not come in time
+        narrator.failed(str(failure))
+        log = folder / "daemon.log"
+        if log.exists():
+            sys.stderr.write(log.read_text(encoding="utf-8", errors="replace")[-4000:])
     finally:
         if keep:
             print(f"\nkept: {folder}  (try: mailbridge ticket show 1 --config {folder / 'mailbridge.toml'})")

@@ -5,11 +5,11 @@ Standards: the keys are the contract of the command line; exit codes are sysexit
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any, Final, TextIO
 
+from mailbridge.cli.output import json_line
 from mailbridge.core.mail import ParsedMail, Role
 from mailbridge.core.parse import TooComplex, parse_mail
 
@@ -32,7 +32,7 @@ def inspect(files: list[Path], *, as_json: bool, out: TextIO, explain: bool = Fa
             shown = _failure(path, f"cannot be read: {problem.strerror or problem}")
         else:
             shown = _read(path, raw, explain)
-        out.write((json.dumps(shown, ensure_ascii=False) if as_json else _readable(shown)) + "\n")
+        out.write((json_line(shown) if as_json else _readable(shown)) + "\n")
     return code
 
 

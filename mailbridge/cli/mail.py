@@ -37,6 +37,25 @@ def inject(
 ) -> None:
     """Take in one mail, as an MTA's pipe would: exit 0 once it is on disk, 75 to try later, 65 or 67 refused."""
     try:
+        _inject(file, mailbox, sender, config, as_json=json)
+    except typer.Exit as done:
+        if (
+            done.exit_code == exits.CONFIG
+        ):  # an MTA would send the mail back for this: it is not the mail's fault
+            raise typer.Exit(exits.TEMPORARY) from None
+        raise
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # nor for a fault of ours
+        raise fail(
+            f"our own fault, try again later: {type(error).__name__}: {error}", exits.TEMPORARY
+        ) from error
+
+
+def _inject(
+    file: Path, mailbox: list[str] | None, sender: str | None, config: Path | None, *, as_json: bool
+) -> None:
+    try:
         raw = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
     except OSError as error:
         raise fail(f"{file}: {error.strerror}", exits.NO_INPUT) from None
@@ -52,6 +71,10 @@ def inject(
         if sender is None:
             sender = _envelope_sender(raw)
         given = sender.strip().removeprefix("<").removesuffix(">") or None
+        if (
+            given is not None and given.upper() == "MAILER-DAEMON"
+        ):  # how Postfix's pipe writes the null sender
+            given = None
         rcpt_to = tuple(mailbox or [parts.settings.mailbox[0].address])
         reception = parts.reception()
         for address in rcpt_to:
@@ -63,7 +86,7 @@ def inject(
         except UnknownMailboxError as error:
             raise fail(f"no mailbox of ours: {error}", exits.NO_USER) from None
     for item in taken:
-        if json:
+        if as_json:
             from mailbridge.cli.output import print_json
 
             print_json({"id": item.id, "mailbox": item.mailbox, "duplicate": item.duplicate})

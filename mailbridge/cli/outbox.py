@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from mailbridge.cli.context import ConfigOption, JsonOption, LimitOption, operator, parts_of
+from mailbridge.cli import exits
+from mailbridge.cli.context import ConfigOption, JsonOption, LimitOption, fail, operator, parts_of
 
 app = typer.Typer(no_args_is_help=True, help="Mail on its way out.")
 
@@ -68,6 +69,8 @@ def retry(number: MaybeId = None, config: ConfigOption = None) -> None:
     with parts_of(config) as parts:
         now = parts.clock.now()
         count = parts.database.write(lambda conn: outbox.retry(conn, number, now))
+    if number is not None and not count:
+        raise fail(f"no mail {number} waits, has failed or is unknown", exits.UNAVAILABLE)
     print(f"{count} mail(s) will be tried again")
 
 
@@ -95,4 +98,6 @@ def release(number: MaybeId = None, config: ConfigOption = None) -> None:
     with parts_of(config) as parts:
         now = parts.clock.now()
         count = parts.database.write(lambda conn: outbox.release(conn, number, now))
+    if number is not None and not count:
+        raise fail(f"no mail {number} is held", exits.UNAVAILABLE)
     print(f"{count} held mail(s) released" + ("" if number is not None else "; sending goes on"))

@@ -38,9 +38,21 @@ def plain(value: Any) -> Any:
     return value
 
 
+def json_line(item: Mapping[str, Any]) -> str:
+    """An object as JSON on one line, whoever splits lines: what is not printable is written as \\uXXXX."""
+    text = json.dumps(plain(item), ensure_ascii=False)
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else _escaped(char) for char in text)
+
+
+def _escaped(char: str) -> str:
+    return "\\u007f" if char == "\x7f" else json.dumps(char)[1:-1]
+
+
 def print_json(item: Mapping[str, Any]) -> None:
     """One object, one line."""
-    sys.stdout.write(json.dumps(plain(item), ensure_ascii=False).encode("utf-8", "replace").decode() + "\n")
+    sys.stdout.write(json_line(item) + "\n")
 
 
 def print_all_json(items: Iterable[Mapping[str, Any]]) -> None:

@@ -166,9 +166,10 @@ def show(reference: Ticket, config: ConfigOption = None, json: JsonOption = Fals
     """One ticket with its whole history."""
     from mailbridge.cli.output import print_json
     from mailbridge.cli.transcript import print_transcript
+    from mailbridge.service.desk import find_ticket
 
     with parts_of(config) as parts:
-        number = parts.desk.find(reference).id
+        number = find_ticket(parts.database, reference).id
         record = parts.database.read(lambda conn: ticket_record(conn, number))
     if json:
         print_json(record)

@@ -12,7 +12,10 @@ import re
 
 Form = tuple[str, re.Pattern[str]]
 
-ADDR = r"[^\s<>\"'(),:;\[\]@]{1,128}@[^\s<>\"'(),:;\[\]@]{1,255}"
+# Chinese, Japanese and Korean words and punctuation join an address without a blank; internationalised
+# addresses in these scripts are read from report fields, not from words.
+_NOT = r"\s<>\"'(),:;\[\]@\u3000-\u30ff\u3400-\u9fff\uac00-\ud7af\uff01-\uff20\uff3b-\uff40\uff5b-\uff65"
+ADDR = rf"[^{_NOT}]{{1,128}}@[^{_NOT}]{{1,255}}"
 ADDRESS = re.compile(ADDR)
 
 

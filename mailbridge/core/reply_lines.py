@@ -60,6 +60,8 @@ _IGNORED: Final = dict.fromkeys(
 )
 _QUOTE: Final = re.compile(r"\s{0,3}(?:[>＞]|&gt;)")
 _QUOTE_MARKS: Final = re.compile(r"\s*(?:(?:[>＞]|&gt;)\s?)+")
+_GROUPWISE: Final = re.compile(r"\s{0,3}>>> [^>].{0,150} >>>\s*$")
+"""GroupWise frames author and date of what it quotes, and marks nothing below."""
 _BAR_QUOTE: Final = re.compile(r"\s{0,3}(?:\||[A-Z]{1,2}>)(?:\s|$)")
 _VERB: Final = re.compile(
     rf"(?<!\w)(?:{_alternatives(words.WROTE)})(?!\w)|{_alternatives(words.WROTE_JOINED)}"
@@ -72,6 +74,10 @@ _DATE: Final = re.compile(
 )
 _MAIL: Final = re.compile(r"[^\s<>()\[\]@]@[^\s<>()\[\]@]")
 _MAIL_IN_BRACKETS: Final = re.compile(r"[<(\[]\s?[^\s<>()]{1,100}@[^\s<>()]{1,100}\s?[>)\]<]")
+_BY_MAIL: Final = re.compile(
+    r" (?:by|von|par|da|por|od|door|av|af|от) [^\s<>()]{1,64}@[^\s<>()]{1,100}\s?[:：]$"
+)
+"""'Nov 5, 2025, 09:07 by bart@desk.example:', as Tutanota writes."""
 _END_MARK: Final = re.compile(r"[:：]\s*(?:[-_*]{2,}\s*)?$")
 _DASHED: Final = re.compile(r"^\s*-{2,}\s*(.+?)\s*-{2,}\s*$")
 _ISO_START: Final = re.compile(r"\d{4}\s?[-/.]\s?\d{1,2}\s?[-/.]\s?\d{1,2}")
@@ -83,6 +89,7 @@ _HEADER: Final = re.compile(r"[\s*_]{0,12}([^\W\d_][^:：<>@\"|]{0,24}?)[\s*_]{0
 _RULE: Final = re.compile(r"^[-_=*~#—–‐]{2,}.{0,80}$")
 _ORIGINAL: Final = re.compile(_alternatives(words.ORIGINAL))
 _FORWARDED: Final = re.compile(_alternatives(words.FORWARDED))
+_QUOTING: Final = re.compile(rf"(?:{_alternatives(words.QUOTING)})\s.{{2,150}}(?:[:：)]|>)$")
 _FORWARD_START: Final = re.compile(
     r"^(?:begin (?:of )?forwarded message|start of forwarded message"
     r"|anfang der weitergeleiteten (?:e-mail|nachricht)"
@@ -167,6 +174,8 @@ def _plain_label(line: str, known: Label | None) -> Label:
         return Label.BLANK if known is None or known is Label.SIGNATURE else known
     if known is not None:
         return known
+    if _GROUPWISE.match(line) and _DATE.search(line):
+        return Label.ATTRIBUTION
     return Label.QUOTE if is_quoted(line) else Label.TEXT
 
 
@@ -206,6 +215,8 @@ def is_attribution(joined: str) -> bool:
             return closed
         named = verb[0] in words.NAME_FOLLOWS or verb[0][0] > "\u0590"  # right-to-left and Asian scripts
         return closed and opens(body) and rest <= (60 if named else 2)
+    if ended and opens(body) and _BY_MAIL.search(body) is not None:
+        return True
     if not opens(body) or _MAIL_IN_BRACKETS.search(body) is None:
         return False
     return ended or (_ISO_START.match(body) is not None and body.endswith((">", ")")))
@@ -283,6 +294,8 @@ def _attribution_start(
         return start
     line = probes[last]
     # 'Anne wrote:' is one only when a quotation follows.
+    if before_quote and _QUOTING.match(line):
+        return last
     if before_quote and len(line) <= 120 and _END_MARK.search(line):
         verb = max(_VERB.finditer(line), key=lambda found: found.end(), default=None)
         said = (

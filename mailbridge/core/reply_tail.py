@@ -38,11 +38,11 @@ _LIST_FOOTER: Final = re.compile(
 )
 _MOBILE: Final = re.compile(
     r"^[\s\[(*_-]{0,4}(?:"
-    r"sent from (?:my|the|a|an) |sent from [\w ]{0,20}(?:mail|outlook|iphone|ipad|android|samsung|mobile"
+    r"sent from (?:my|the|a|an) |sent from [\w ]{0,20}(?:spark|mail|outlook|iphone|ipad|android|samsung|mobile"
     r"|blackberry"
     r"|yahoo|windows|proton|app|phone|device)|sent via |sent using |sent with |sent on the go"
-    r"|get outlook for "
-    r"|download outlook|typed on |written on my|von meinem |gesendet (?:mit|von|über|aus)"
+    r"|get [\w+]{2,20} for (?:android|ios|iphone|ipad|mobile|windows|mac)"
+    r"|download outlook|typed on |written on my|von meine[mr](?:/meiner)? |gesendet (?:mit|von|über|aus)"
     r"|von unterwegs gesendet"
     r"|diese nachricht wurde von meinem|outlook für (?:ios|android)|holen sie sich outlook"
     r"|laden sie outlook"
@@ -68,9 +68,13 @@ _MOBILE: Final = re.compile(
     r"|هذا البريد مرسل|trimis de pe|στάλθηκε από|poslano z|poslano iz|skickat från min|saadetud minu"
     r")"
 )
+_SENT_AT: Final = re.compile(r"(?<=\w) on \d{1,2} \w{3,9} \d{4}\b.{0,20}$")
+"""'Sent from Spark on 12 Jan 2026, 08:31 +0100'"""
+_PIECES: Final = re.compile(r"\s+[|•·]\s+")
 _MOBILE_MAX: Final = 75
 _CLOSING_FORMAL: Final = re.compile(
     r"^(?:"
+    r"(?:(?:many )?thanks(?: a lot| again)? (?:and|&) |vielen dank und |merci et |grazie e |gracias y |bedankt en )?"
     r"(?:with |my )?(?:kind|best|warm|kindest|warmest|many|sincere)(?:est)? ?(?:personal )?(?:regards"
     r"|wishes)"
     r"|regards|yours (?:sincerely|faithfully|truly)|(?:very )?sincerely(?: yours)?|respectfully|kr|br|rgds"
@@ -83,7 +87,8 @@ _CLOSING_FORMAL: Final = re.compile(
     r"|cdt|cdlt"
     r"|salutations|(?:très )?respectueusement|(?:cordiali|distinti|migliori|cari) saluti|cordialmente"
     r"|saluti"
-    r"|(?:un )?cordiale? saluto|atentamente|atenciosamente|att|(?:un )?saludos?(?: cordial(?:es)?)?"
+    r"|(?:un )?cordiale? saluto|atentamente|atenciosamente|att"
+    r"|(?:un )?(?:cordial |afectuoso )?saludos?(?: cordial(?:es)?)?"
     r"|un abrazo|abraços"
     r"|(?:com os )?(?:melhores )?cumprimentos|(?:met|mvg|vriendelijke) (?:vriendelijke |hartelijke "
     r"|beste )?"
@@ -99,7 +104,7 @@ _CLOSING_FORMAL: Final = re.compile(
     r"|مع (?:أطيب )?(?:التحيات|التحية)"
     r"|مع خالص التحية|تحياتي|בברכה|בכבוד רב|敬具|以上、?よろしくお願い(?:いた|致)?します|此致|祝好"
     r"|顺祝商祺|敬上|감사합니다\.? ?드림"
-    r")[\s,.!;:~)\-–—]*$"
+    r")(?: (?:from|aus|de|da|från|fra|z|из|uit) \w{2,20}(?: \w{2,20})?)?[\s,.!;:~)\-–—]*$"
 )
 _CLOSING_LIGHT: Final = re.compile(
     r"^(?:thanks(?: so much| a lot| again| in advance)?(?: and regards| & regards)?"
@@ -187,6 +192,7 @@ def _mobile(lines: Sequence[str], end: int) -> int:
             break
         line = probe(lines[end - back]).strip()
         shown = re.sub(r"\s?[<(\[]\s?https?://[^\s>)\]]{1,400}\s?[>)\]]", "", line)
+        shown = _SENT_AT.sub("", shown)
         if _MOBILE.match(shown) and len(shown) <= _MOBILE_MAX and not re.search(r",\s|[.!?]\s|\?", shown):
             return end - back
     return end
@@ -269,6 +275,7 @@ def _card(lines: Sequence[str], end: int) -> int:
     while start and lines[start - 1].strip() and end - start < _MAX_BLOCK:
         start -= 1
     block = [line.strip() for line in lines[start:end]]
+    block = [piece for line in block for piece in _PIECES.split(line)]
     if not 2 <= len(block) <= 8 or start == 0 or any(len(line) > _SHORT or "?" in line for line in block):
         return end
     reached = sum(1 for line in block if _REACHED.search(_DATED.sub("", probe(line))))

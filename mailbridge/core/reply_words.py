@@ -15,7 +15,8 @@ WROTE: Final = (
     "schreef",
     # pl, ru, uk, bg
     "napisał", "napisała", "napisana przez", "napisane przez", "napisał(a)", "napisal(a)", "pisze",
-    "написал", "написала", "написал(а)", "пишет", "писал", "писал(а)", "написав", "написала",
+    "написал", "написала", "написал(а)", "пишет", "писал", "писал(а)", "вы писали", "написав(-ла)",
+    "написав", "написала",
     "написав(ла)", "пише", "написа",
     # sv, da, nb, fi, et
     "skrev", "skrev följande", "skriver", "kirjoitti", "kirjutas",
@@ -54,7 +55,7 @@ OPENERS: Final = frozenset(
         "dnia", "w", "dne", "dňa", "v", "в", "на", "от", "on:", "på", "kl", "pe", "tarihinde", "pada",
         "vào",
         # ar, he
-        "在", "于", "於", "wiadomość", "üzenet",
+        "در", "ในวันที่", "เมื่อ", "在", "于", "於", "wiadomość", "üzenet",
         "في", "بتاريخ", "ב", "בתאריך", "ב-", "وقت",
     )
 )  # fmt: skip
@@ -74,8 +75,17 @@ WEEKDAYS_MONTHS: Final = (
     "su", "ti", "maanantai", "tiistai", "keskiviikko", "torstai", "perjantai", "lauantai", "sunnuntai",
     "po", "út", "st", "čt", "pá", "ne", "pzt", "sal", "çar", "per", "cum", "cmt", "paz", "hétfő", "kedd",
     "szerda", "csütörtök", "péntek", "szombat", "vasárnap",
+    "pirmd", "otrd", "trešd", "ceturtd", "piektd", "sestd", "svētd", "treč", "ketv", "penkt", "šešt", "esmasp",
+    "teisip", "kolmap", "neljap", "reede", "pühap", "sri", "čet", "нед", "пон", "вто", "сря", "чет", "пет", "съб",
+    "δευ", "τρί", "τρι", "τετ", "πέμ", "πεμ", "παρ", "σάβ", "σαβ", "κυρ",
 )  # fmt: skip
 """Beginnings of day and month names, with or without what follows."""
+
+QUOTING: Final = (
+    "quoting", "excerpts from", "zitat von", "zitiere", "citando", "citazione di", "selon", "citat från",
+    "citat fra", "cytowanie", "цитирование", "цитата от", "cituji", "idézet",
+)  # fmt: skip
+"""First words of attributions without a verb (Horde, Sup, alot), above marked quotations only."""
 
 HEADER_FROM: Final = (
     "from", "von", "de", "da", "van", "od", "от", "від", "från", "fra", "lähettäjä", "odesílatel",
@@ -117,7 +127,8 @@ ORIGINAL: Final = (
     "original email", "originalnachricht", "ursprüngliche nachricht", "ursprüngliche mail",
     "ursprüngliche e-mail", "message d'origine", "message d’origine", "message original",
     "mensaje original", "messaggio originale", "messaggio original", "mensagem original",
-    "oorspronkelijk bericht", "originele bericht", "oryginalna wiadomość", "wiadomość oryginalna",
+    "oorspronkelijk bericht", "originele bericht", "origineel bericht",
+    "oryginalna wiadomość", "wiadomość oryginalna",
     "исходное сообщение", "оригинальное сообщение", "вихідне повідомлення", "originalmeddelande",
     "ursprungligt meddelande", "oprindelig meddelelse", "original meddelelse", "opprinnelig melding",
     "alkuperäinen viesti", "původní zpráva", "původní e-mail", "pôvodná správa", "eredeti üzenet",

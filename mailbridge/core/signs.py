@@ -295,6 +295,11 @@ SIGNS: tuple[Sign, ...] = (
     ),
     _list(_has("feedback-id"), _has("list-unsubscribe"), why="a sending service's bulk mail"),
     # ---------------------------------------------------------------- 6. the weakest evidence
+    # Notes: "AUTO: Anne Customer is out of the office (returning 10.11.2025)".
+    _auto(
+        _has(":subject", r"^(?:auto: ?)?[^:]{2,60} is (?:out of the office|ooo) ?\((?:returning|return)\b"),
+        why="the out-of-office subject of Notes",
+    ),
     _auto(_AUTO_SUBJECT_ALONE, why="its subject is an automatic reply's"),
     _auto(_NULL, why="a null reverse-path: a notification that wants no answer (RFC 5321 4.5.5)"),
 )

@@ -153,6 +153,8 @@ def decode(raw: bytes, charset: str = "") -> Decoded:
         return Decoded(raw.decode(codec), lie=False)
     except (UnicodeError, ValueError):
         pass
+    if codec == "iso2022_jp_ext" and (japanese := _mixed_japanese(raw)) is not None:
+        return Decoded(japanese, lie=True)
     if codec == "cp1252" or (codec not in _MULTIBYTE and not codec.startswith(("utf", "iso2022"))):
         # Single-byte tables have holes; a byte in a hole says little about the rest.
         if _is_utf8(raw):
@@ -164,6 +166,21 @@ def decode(raw: bytes, charset: str = "") -> Decoded:
     text = raw.decode(codec, "replace")
     high = len(raw) - len(raw.translate(None, _HIGH))
     return Decoded(text if text.count("\ufffd") * 8 <= max(high, 8) else _utf8_or_western(raw), lie=True)
+
+
+def _mixed_japanese(raw: bytes) -> str | None:
+    """Mail declared as ISO-2022-JP with lines in EUC-JP or Shift_JIS, as signatures come; None if it is neither."""
+    out: list[str] = []
+    for line in raw.split(b"\n"):
+        for codec in ("iso2022_jp_ext",) if line.isascii() else ("euc_jp", "cp932"):
+            try:
+                out.append(line.decode(codec))
+                break
+            except UnicodeError:
+                continue
+        else:
+            return None
+    return "\n".join(out)
 
 
 _HIGH: Final = bytes(range(128, 256))

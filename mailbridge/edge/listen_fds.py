@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Self
 
 _FIRST = 3
 """SD_LISTEN_FDS_START: what follows stdin, stdout and stderr."""
 _UNNAMED = ("", "unknown", "stored")
-_VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PIDFDID")
 
 
 class ListenFdsError(Exception):
@@ -28,15 +27,13 @@ class InheritedSockets:
         self._waiting = list(sockets)
 
     @classmethod
-    def from_environment(cls, environ: MutableMapping[str, str], *, first: int = _FIRST) -> Self:
+    def from_environment(cls, environ: Mapping[str, str], *, first: int = _FIRST) -> Self:
         """What $LISTEN_FDS hands to this process; nothing if $LISTEN_PID names another one.
 
-        Takes the variables out of `environ` and marks the descriptors close-on-exec, since neither is for
-        children. `first` is the first descriptor's number. Raises ListenFdsError.
+        Marks the descriptors close-on-exec: they are not for children, and neither are the variables, see
+        `mailbridge.edge.manager`. `first` is the first descriptor's number. Raises ListenFdsError.
         """
-        pid, count, names = (environ.get(name, "") for name in _VARIABLES[:3])
-        for name in _VARIABLES:
-            environ.pop(name, None)
+        pid, count, names = (environ.get(f"LISTEN_{name}", "") for name in ("PID", "FDS", "FDNAMES"))
         if not pid or pid != str(os.getpid()):
             return cls()
         if not (count.isascii() and count.isdecimal() and int(count) <= 1024):

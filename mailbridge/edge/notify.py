@@ -10,7 +10,7 @@ import os
 import re
 import socket
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Self
 
 import structlog
@@ -45,15 +45,15 @@ class Notifier:
 
     @classmethod
     def from_environment(
-        cls, environ: MutableMapping[str, str], *, log: structlog.stdlib.BoundLogger | None = None
+        cls, environ: Mapping[str, str], *, log: structlog.stdlib.BoundLogger | None = None
     ) -> Self:
-        """What $NOTIFY_SOCKET and $WATCHDOG_USEC say. Takes them out of `environ`: they are not for children.
+        """What $NOTIFY_SOCKET and $WATCHDOG_USEC say (`mailbridge.edge.manager.take` keeps them from children).
 
         A watchdog for another process ($WATCHDOG_PID), and values that make no sense, count as none.
         """
-        address = environ.pop("NOTIFY_SOCKET", "")
-        usec = environ.pop("WATCHDOG_USEC", "")
-        pid = environ.pop("WATCHDOG_PID", "")
+        address = environ.get("NOTIFY_SOCKET", "")
+        usec = environ.get("WATCHDOG_USEC", "")
+        pid = environ.get("WATCHDOG_PID", "")
         wanted = usec.isascii() and usec.isdecimal() and int(usec) > 0 and pid in ("", str(os.getpid()))
         return cls(
             address if address.startswith(("/", "@")) and len(address) > 1 else None,

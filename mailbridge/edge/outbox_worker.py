@@ -23,7 +23,7 @@ from mailbridge.store.outbox import Claimed
 T = TypeVar("T")
 
 AHEAD = 8  # mails claimed a hand: one claim serves several, and a kill repeats no more than are under way
-POLL = 5.0  # seconds between looks when nothing wakes us: rows may come from another process
+POLL = 1.0  # seconds; mail from another process (`mailbridge ticket reply`) gives no wake-up
 FIRST_PAUSE = 2.0
 LONGEST_PAUSE = 300.0
 

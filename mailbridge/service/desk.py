@@ -75,17 +75,7 @@ class Desk:
 
     def find(self, reference: str) -> TicketFacts:
         """The ticket of a number or key as people type them. NotPossibleError when there is none."""
-        wanted = reference.strip().lstrip("#")
-        key = parse_key(wanted)
-
-        def read(conn: Connection) -> TicketFacts | None:
-            row = views.find(conn, key or wanted)
-            return tickets.by_id(conn, row.id) if row is not None else None
-
-        found = self._database.read(read)
-        if found is None:
-            raise NotPossibleError(f"there is no ticket {reference!r}")
-        return found
+        return find_ticket(self._database, reference)
 
     def agent(self, address: str) -> AgentFacts:
         """The active agent with that address. NotPossibleError when there is none."""
@@ -320,6 +310,21 @@ class _Act:
     kind: str
     words: str
     outgoing: tuple[NewOutgoing, ...]
+
+
+def find_ticket(database: Database, reference: str) -> TicketFacts:
+    """The ticket of a number or key as people type them. NotPossibleError when there is none."""
+    wanted = reference.strip().lstrip("#")
+    key = parse_key(wanted)
+
+    def read(conn: Connection) -> TicketFacts | None:
+        row = views.find(conn, key or wanted)
+        return tickets.by_id(conn, row.id) if row is not None else None
+
+    found = database.read(read)
+    if found is None:
+        raise NotPossibleError(f"there is no ticket {reference!r}")
+    return found
 
 
 def check_address(text: str) -> Address:

@@ -121,7 +121,7 @@ def _row(mail: NewMail) -> dict[str, object]:
     }
 
 
-_CLAIMABLE = (
+_WAITING = (
     select(
         inbound.c.id,
         inbound.c.mailbox,
@@ -136,10 +136,11 @@ _CLAIMABLE = (
         inbound.c.state == "received",
         or_(inbound.c.lease_until.is_(None), inbound.c.lease_until < bindparam("now")),
     )
-    .order_by(inbound.c.id)
     .limit(bindparam("most"))
     .with_for_update(skip_locked=True)
 )
+_CLAIMABLE = _WAITING.where(inbound.c.attempts < 2).order_by(inbound.c.id)
+_SUSPECT = _WAITING.where(inbound.c.attempts >= 2).order_by(inbound.c.attempts, inbound.c.id)
 _LEASE = (
     update(inbound)
     .where(inbound.c.id.in_(bindparam("ids", expanding=True)))
@@ -156,9 +157,13 @@ def claim(
     """Up to `limit` mails to work on, oldest first, leased until now + lease, about `max_bytes` at most.
 
     A mail whose lease lapsed is claimed again, and alone: it may be what killed its worker, and the others
-    must not be counted guilty with it.
+    must not be counted guilty with it. When that happens to it alone as well, it goes to the end: it holds
+    nobody up, and a daemon that dies of something else, soon after each start, does not hit the same mail
+    every time.
     """
     waiting = conn.execute(_CLAIMABLE, {"now": now, "most": limit}).all()
+    if not waiting:
+        waiting = conn.execute(_SUSPECT, {"now": now, "most": 1}).all()
     chosen: list[AnyRow] = []
     total = 0
     for row in waiting:

@@ -98,13 +98,11 @@ def test_the_protocol_is_known(handed: Handed) -> None:
         )
 
 
-def test_neither_variables_nor_descriptors_reach_children(handed: Handed) -> None:
+def test_descriptors_do_not_reach_children(handed: Handed) -> None:
     """A worker that holds port 25 open keeps the next daemon from it."""
     handed.listening()
-    environ = handed.environ(LISTEN_FDNAMES="smtp", LISTEN_PIDFDID="7")
-    (sock,) = handed.read(environ).take("smtp")
+    (sock,) = handed.read(handed.environ(LISTEN_FDNAMES="smtp")).take("smtp")
     with sock:
-        assert environ == {"HOME": "/x"}
         assert not sock.get_inheritable()
 
 
@@ -112,9 +110,7 @@ def test_neither_variables_nor_descriptors_reach_children(handed: Handed) -> Non
 def test_sockets_for_another_process_are_left_alone(handed: Handed, pid: str) -> None:
     """The variables may come down from a parent; descriptor 3 is then a file of somebody's."""
     handed.listening()
-    environ = handed.environ(LISTEN_PID=pid)
-    assert handed.read(environ).names == ()
-    assert environ == {"HOME": "/x"}
+    assert handed.read(handed.environ(LISTEN_PID=pid)).names == ()
     assert os.get_inheritable(handed.first)
 
 

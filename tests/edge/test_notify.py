@@ -15,6 +15,7 @@ import pytest
 import structlog
 from structlog.testing import CapturingLogger
 
+from mailbridge.edge.manager import take
 from mailbridge.edge.notify import Notifier
 
 PATIENCE = 10.0
@@ -141,16 +142,12 @@ async def test_the_watchdog_ends_at_once_where_none_is_wanted(manager: Manager) 
     assert patient.asked == 0
 
 
-def test_the_variables_are_taken_out_of_the_environment(manager: Manager) -> None:
-    """A child that inherits them could declare us ready, or dead."""
-    environ = {
-        "NOTIFY_SOCKET": manager.address,
-        "WATCHDOG_USEC": "1000",
-        "WATCHDOG_PID": str(os.getpid()),
-        "HOME": "/x",
-    }
-    Notifier.from_environment(environ)
-    assert environ == {"HOME": "/x"}
+def test_what_the_manager_says_is_taken_out_of_the_environment() -> None:
+    """A child that inherits it could declare us ready, or dead, or take a file for port 25."""
+    said = {"NOTIFY_SOCKET": "/run/n", "WATCHDOG_USEC": "1", "LISTEN_PID": "5", "LISTEN_FDS": "1"}
+    environ = {**said, "HOME": "/x", "LISTENER": "mine"}
+    assert take(environ) == said
+    assert environ == {"HOME": "/x", "LISTENER": "mine"}
 
 
 @pytest.mark.parametrize("address", ["relative", "", "@", "/", "vsock:2:1234"])

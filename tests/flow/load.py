@@ -57,6 +57,8 @@ class Offered:
     """Those of them that had sent the whole mail: the 250 may have been on its way."""
     worst_wait: float = 0.0
     """Seconds from a dot to its answer, the longest."""
+    worst_turn: float = 0.0
+    """Seconds from MAIL (or connecting, where that was needed) to the last answer, the longest."""
 
 
 class Load:
@@ -117,6 +119,11 @@ class Load:
         for mail in made:
             self._loop.call_soon_threadsafe(self._offer, mail)
         return made
+
+    def offer(self, name: str, data: bytes, sender: str) -> None:
+        """Offer any bytes that end in a line end, in the ledger under a name of their own."""
+        mail = Offered(name, sender, DESK, data, name, "letter")
+        self._loop.call_soon_threadsafe(self._offer, mail)
 
     def settle(self, patience: float) -> None:
         """Return once every mail that was offered has its 250 or a final refusal."""
@@ -225,6 +232,7 @@ class Load:
                 mail = await self._queue.get()
                 while not mail.accepted and not mail.refused:
                     mail.attempts += 1
+                    began = time.monotonic()
                     try:
                         if client is None:
                             client = await _Client.connect(self._port)
@@ -232,6 +240,7 @@ class Load:
                     except (OSError, EOFError, TimeoutError):
                         mail.lost += 1
                         answer = ""
+                    mail.worst_turn = max(mail.worst_turn, time.monotonic() - began)
                     if client is not None and (not answer or answer.startswith("421")):
                         client.close()
                         client = None

@@ -35,6 +35,8 @@ class Mortal(World):
         expected: Sequence[str] = (),
     ) -> None:
         super().__init__(folder, maildir=maildir, url=url, password=password, expected=expected)
+        self.torn = False
+        """Set where the log's own disk is full: then a line may end in the middle."""
         text = self.config.read_text()
         for section, lines in (settings or {}).items():
             for key, value in lines.items():
@@ -76,8 +78,9 @@ class Mortal(World):
         raise AssertionError(f"no greeting in {patience:g} s\n{self.tail()}")
 
     def errors(self) -> list[Row]:
-        """As in `World`, without what is left behind by a kill."""
-        return [line for line in super().errors() if not _AFTERMATH.search(line.get("text", "no"))]
+        """As in `World`, without what is left behind by a kill, or by a full disk."""
+        found = [line for line in super().errors() if not _AFTERMATH.search(line.get("text", "no"))]
+        return [line for line in found if not (self.torn and line.get("text", "").startswith("{"))]
 
     def workers(self) -> list[int]:
         """The processes that read mail: children of the server that forks them."""

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+import sqlite3
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.flow.letters import letter, reply, unique
-from tests.flow.world import World, run_here
+from tests.flow.letters import BART, DESK, letter, reply, unique
+from tests.flow.world import World, environment, run_here
 
 ANNE = "anne@customer.example"
-DESK = "support@desk.example"
 RAW = b"From: Anne <anne@customer.example>\nTo: support@desk.example\nSubject: by pipe\n\nIt burns.\n"
 
 
@@ -45,7 +47,33 @@ def test_inject_takes_a_mail_from_a_pipe_by_the_same_door(world: World) -> None:
         (("agent", "add", "support@desk.example"), b"", 64, "mailbox of ours"),
         (("contact", "set", ANNE, "--role", "king"), b"", 64, "allowed is contact"),
         (("org", "add", "X", "--domain", "not a domain"), b"", 64, "not a domain"),
+        (("org", "add", " "), b"", 64, "needs a name"),
         (("ticket", "nonsense"), b"", 64, "No such command"),
+        (("ticket", "show"), b"", 64, "Missing argument"),
+        (("ticket", "list", "--limit", "0"), b"", 64, "--limit"),
+        (("ticket", "list", "--no-such-option"), b"", 64, "No such option"),
+        (("ticket", "reply", "99999", "--text", "x"), b"", 64, "no ticket"),
+        (("ticket", "note", "1"), b" \n", 64, "no words"),
+        (("ticket", "reply", "1", "--file", "/nonexistent"), b"", 66, "No such file"),
+        (("ticket", "reply", "1"), b"Gr\xfc\xdfe", 65, "not UTF-8"),
+        (("ticket", "reply", "1", "--text", "Gr\udcfc"), b"", 64, "not UTF-8"),
+        (("ticket", "reply", "1", "--text", "x", "--agent", "x@y.example"), b"", 64, "not an active agent"),
+        (("ticket", "reply", "1", "--text", "x", "--solved", "perhaps"), b"", 64, "needs a reason"),
+        (("ticket", "set", "1", "--status", "on_hold"), b"", 64, "on_hold needs a reason"),
+        (("ticket", "set", "1", "--status", "solved", "--reason", "bug_filed"), b"", 64, "bug reference"),
+        (("ticket", "set", "1", "--status", "solved", "--reason", "unresponsive"), b"", 64, "one reminder"),
+        (("ticket", "set", "1", "--priority", "S1"), b"", 64, "needs a reason"),
+        (("ticket", "unmerge", "1"), b"", 64, "not merged"),
+        (("ticket", "merge", "1", "99999"), b"", 64, "no ticket"),
+        (("ticket", "split", "1", "999999"), b"", 64, "no customer mail"),
+        (("quarantine", "raw", "999999"), b"", 69, "no bytes"),
+        (("quarantine", "show", "999999"), b"", 69, "no mail"),
+        (("quarantine", "drop", "999999"), b"", 69, "not in quarantine"),
+        (("outbox", "retry", "999999"), b"", 69, "no mail"),
+        (("outbox", "release", "999999"), b"", 69, "no mail"),
+        (("agent", "remove", "x@y.example"), b"", 69, "not an active agent"),
+        (("agent", "add", "x@y.example", "--mailbox", "no@desk.example"), b"", 64, "no mailbox of ours"),
+        (("contact", "set", "x@y.example", "--name", "X"), b"", 69, "no contact"),
     ],
 )
 def test_what_is_wrong_is_named_with_what_is_allowed(
@@ -214,9 +242,311 @@ def test_a_second_daemon_on_the_same_folder_is_refused(world: World) -> None:
     assert str(world.daemon.pid) in ended.err
 
 
-@pytest.mark.parametrize("args", [(), ("--maildir",)])
-def test_the_demo_plays_the_whole_story(args: tuple[str, ...]) -> None:
-    """What a newcomer sees first; 0 only if every step held."""
-    ended = run_here("demo", *args)
-    assert ended.code == 0, ended.out
-    assert "REOPENED" in ended.out
+# ---------------------------------------------------------------- inject, as an MTA's pipe uses it
+
+
+def injected(world: World, *args: str, stdin: bytes = b"") -> list[int]:
+    """What `inject` says that it was accepted as."""
+    done = world.cli("inject", "-", *args, "--json", stdin=stdin)
+    assert done.code == 0, done.err
+    return [row["id"] for row in done.rows]
+
+
+def test_the_envelope_of_an_injected_mail_is_what_the_pipe_says(world: World) -> None:
+    """The sender from the option, else Return-Path, else From; the null sender also as Postfix writes it."""
+    for args, head, sender in (
+        (("--from", "cris@customer.example"), b"", "cris@customer.example"),
+        ((), b"Return-Path: <bounce@customer.example>\n", "bounce@customer.example"),
+        ((), b"", ANNE),
+        (("--from", "<>"), b"", "<>"),
+        (("--from", ""), b"", "<>"),
+        (("--from", "MAILER-DAEMON"), b"", "<>"),
+    ):
+        raw = head + RAW.replace(b"by pipe", unique("by pipe").encode())
+        (number,) = injected(world, *args, stdin=raw)
+        assert world.decided(number)["envelope_from"] == sender
+
+
+def test_a_mail_is_injected_for_each_mailbox_that_is_named(world: World) -> None:
+    """A plus-tag is kept, since a token may be in it."""
+    raw = RAW.replace(b"by pipe", unique("for two").encode())
+    to = ("support+tag@desk.example", "sales@desk.example")
+    numbers = injected(world, "--mailbox", to[0], "--mailbox", to[1], stdin=raw)
+    assert {tuple(world.decided(n)["rcpt_to"]) for n in numbers} == {(to[0],), (to[1],)}
+
+
+def test_a_file_is_injected_as_it_is(world: World, tmp_path: Path) -> None:
+    """Its bytes, to the last one; a mail that is too large is refused for good."""
+    file = tmp_path / "mail.eml"
+    file.write_bytes(RAW.replace(b"by pipe", unique("file").encode()) + b"\xff\x00\r\n.\r\nend")
+    done = world.cli("inject", str(file))
+    assert done.out.startswith("accepted as "), done.err
+    number = int(done.out.split()[2])
+    assert world.cli("quarantine", "raw", str(number)).raw == file.read_bytes()
+    assert "we had it before" in world.cli("inject", str(file)).out
+    file.write_bytes(RAW + b"x" * (31 << 20))
+    refused = world.cli("inject", str(file))
+    assert (refused.code, "smtp.max_message" in refused.err) == (65, True)
+
+
+def test_our_own_trouble_is_75_so_that_an_mta_keeps_the_mail(tmp_path: Path) -> None:
+    """Promise 2 at this door: for most other codes an MTA sends the customer's mail back to them."""
+    config = tmp_path / "mailbridge.toml"
+    config.write_text('[server]\ndata_dir = "data"\n[store]\nbusy_timeout = "1s"\n')
+    args = ("inject", "-", "--config", str(config))
+    assert run_here(*args, stdin=RAW).code == 0
+    lock = sqlite3.connect(tmp_path / "data" / "mailbridge.db", isolation_level=None)
+    lock.execute("BEGIN EXCLUSIVE")
+    locked = run_here(*args, stdin=RAW + b"more\n")
+    lock.close()
+    assert locked.code == 75, locked.err
+    assert "Traceback" not in locked.err
+    assert run_here(*args, stdin=RAW + b"more\n").code == 0
+    config.write_text('[server]\ndata_dri = "data"\n')
+    broken = run_here(*args, stdin=RAW)
+    assert (broken.code, "data_dri" in broken.err) == (75, True)
+    absent = run_here("inject", "-", "--config", str(tmp_path / "absent.toml"), stdin=RAW)
+    assert absent.code == 75
+
+
+def test_mail_is_taken_in_while_no_daemon_runs_and_status_says_that_it_waits(tmp_path: Path) -> None:
+    """The pipe is the MTA's; whether the daemon is up is not its business."""
+    config = ("--config", str(tmp_path / "mailbridge.toml"))
+    Path(config[1]).write_text('[server]\ndata_dir = "data"\n')
+    assert run_here("inject", "-", *config, stdin=RAW).code == 0
+    status = run_here("status", *config).out
+    assert "not running" in status
+    assert "1 mail(s) wait for the daemon" in status
+    assert "not yet (state received" in run_here("explain", "1", *config).out
+
+
+# ---------------------------------------------------------------- what is printed
+
+
+KEYS = {
+    (
+        "ticket",
+        "list",
+    ): "number ticket subject status solved_reason priority requester mailbox flag created_at updated_at",
+    (
+        "message",
+        "list",
+    ): "id message_id ticket envelope_from mailbox received_at state reason from subject text "
+    "reply html_safe attachments",
+    ("quarantine", "list"): "id reason detail envelope_from mailbox received_at size message_id attempts",
+    (
+        "outbox",
+        "list",
+        "--all",
+    ): "id kind recipient state attempts last_reply ticket message_id subject mailbox "
+    "created_at next_attempt_at",
+    ("agent", "list"): "id address name mailboxes active source",
+    ("contact", "list"): "id address name role organisation tickets",
+    ("org", "list"): "id name domains contacts",
+    ("status",): "version running pid database inbound quarantine tickets flagged outbox outbox_hold",
+    ("ticket", "show", "1"): "number ticket mailbox subject status solved_reason bug_reference bug_priority "
+    "bug_timeline hold_reason priority flag requester collaborators merged_into follow_up_of "
+    "claims_to_belong_to pending_since solved_at created_at updated_at entries",
+    ("explain", "1"): "id state mailbox envelope_from rcpt_to source received_at size duplicates attempts "
+    "message_id quarantine decision history",
+}
+
+
+@pytest.fixture(scope="module")
+def furnished(world: World) -> World:
+    """The daemon with something in every list, all of it written by someone who means harm."""
+    evil = "\x1b[31m\x9b2J\u202e\u2028\x07\x7f"
+    world.talk()
+    mail = letter(ANNE, DESK, unique("evil"), f"words {evil}")
+    raw = mail.as_bytes().replace(b"Subject: ", b"Subject: =?utf-8?q?=1B[31m=C2=9B2J=E2=80=AE=07?= ", 1)
+    raw = raw.replace(
+        f"From: {ANNE}".encode(), f"From: =?utf-8?q?E=1B=5B31mvil=E2=80=AE?= <{ANNE}>".encode(), 1
+    )
+    assert world.deliver(raw, ANNE)["decision"]["ticket"]
+    robot = f"From: Robot{evil} <r@robot.example>\nAuto-Submitted: auto-generated\nMessage-ID: <{evil}@x>\n"
+    apart = world.deliver(
+        (robot + f"Subject: {unique('robot')} {evil}\n\n{evil}\n").encode(), "r@robot.example"
+    )
+    assert apart["quarantine"]
+    world.cli("org", "add", f"Evil {evil} Inc")
+    world.cli("outbox", "hold", "--why", f"because {evil}")
+    world.cli("outbox", "release")
+    world.sent()
+    return world
+
+
+@pytest.mark.parametrize("command", KEYS, ids=" ".join)
+def test_json_is_one_object_a_line_with_the_keys_that_are_relied_on(
+    furnished: World, command: tuple[str, ...]
+) -> None:
+    """Read by scripts: no key may vanish, and no line may be anything but JSON."""
+    done = furnished.cli(*command, "--json")
+    assert done.code == 0, done.err
+    assert done.rows
+    for row in done.rows:
+        assert set(KEYS[command].split()) <= set(row)
+        for name, value in row.items():
+            if name.endswith("_at") and value is not None:
+                assert value.endswith("Z"), name  # RFC 3339, UTC
+
+
+@pytest.mark.parametrize("command", [*KEYS, ("keys", "list"), ("db", "check")], ids=" ".join)
+def test_what_is_printed_steers_no_terminal(furnished: World, command: tuple[str, ...]) -> None:
+    """Subjects, names and organisations come from strangers; JSON may end on a terminal as well."""
+    steering = {chr(n) for n in (*range(0x09), *range(0x0B, 0x20), *range(0x7F, 0xA0), 0x202E, 0x2028)}
+    outputs = [furnished.cli(*command)]
+    if command in KEYS:
+        outputs.append(furnished.cli(*command, "--json"))
+    for done in outputs:
+        assert done.code == 0, done.err
+        assert not steering & set(done.out)
+    number = str(furnished.rows("quarantine", "list")[0]["id"])
+    assert not steering & set(furnished.cli("quarantine", "show", number).out)
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(furnished: World) -> None:
+    """`mailbridge db export | head -1`"""
+    shell = f"{subprocess.list2cmdline(furnished.argv('db', 'export'))} | head -c 20; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(
+        ["bash", "-c", shell], capture_output=True, text=True, env=environment(), timeout=30
+    )
+    assert done.stderr == ""
+    assert done.stdout.endswith("0\n")
+
+
+def test_every_command_explains_itself() -> None:
+    """--help, down to the last one, from the names of the design."""
+    nouns = {
+        "ticket": "list show reply note set merge unmerge split reopen",
+        "message": "list",
+        "quarantine": "list show raw replay drop",
+        "outbox": "list retry hold release",
+        "agent": "add list remove",
+        "contact": "add list set",
+        "org": "add list",
+        "db": "upgrade check backup export",
+        "keys": "rotate list",
+    }
+    commands: list[tuple[str, ...]] = [
+        (noun, verb) for noun, verbs in nouns.items() for verb in verbs.split()
+    ]
+    commands += [(c,) for c in ("run", "check", "inject", "inspect", "explain", "status", "demo")]
+    for command in commands:
+        done = run_here(*command, "--help")
+        assert done.code == 0, command
+        assert "Usage: mailbridge" in done.out
+    assert run_here("--version").out.startswith("mailbridge ")
+    bare = run_here()
+    assert (bare.code, "Usage: mailbridge" in bare.out + bare.err) == (64, True)
+
+
+# ---------------------------------------------------------------- words, filters, keys, copies
+
+
+def test_words_come_from_an_argument_a_file_or_standard_input(world: World, tmp_path: Path) -> None:
+    """And `--solved` solves with the same mail; the customer sees who speaks."""
+    talk = world.talk()
+    file = tmp_path / "words.txt"
+    file.write_text("From a file: Grüße.\n")
+    assert (
+        world.cli("ticket", "reply", talk.key, "--file", str(file), "--agent", "bart@desk.example").code == 0
+    )
+    first = talk.to(ANNE, 2)
+    assert "From a file: Grüße." in first.words
+    assert first.header("From").startswith('"Bart Vos (Example Support)"')
+    done = world.cli("ticket", "reply", talk.key, "--solved", "agreed", stdin="From stdin: \u2713\n".encode())
+    assert done.out == f"ticket {talk.key}: solved (agreed), S3; 2 mail(s) queued\n"
+    assert "From stdin: \u2713" in talk.to(ANNE, 3).words
+    world.deliver(reply(ANNE, talk.to(ANNE, 3), "No, not yet.\n"))
+    talk.awaits("open")
+
+
+def test_a_ticket_solved_by_command_tells_its_requester_unless_told_not_to(world: World) -> None:
+    """`--quiet` is for what the customer has been told already."""
+    loud, quiet = world.talk(), world.talk()
+    solve = ("--status", "solved", "--reason", "agreed")
+    assert len(world.row("ticket", "set", loud.key, *solve)["outbox"]) == 1
+    assert world.row("ticket", "set", quiet.key, *solve, "--quiet")["outbox"] == []
+    assert "marked your request" in loud.to(ANNE, 2).text
+    world.sent()
+    assert quiet.count(ANNE) == 1
+
+
+def test_lists_are_filtered(world: World) -> None:
+    """By status (several), by requester in any case of letters, by flag, by number of lines."""
+    talk = world.talk(letter("Dora <Dora@Filter.example>", DESK, unique("filter")))
+    assert [r["ticket"] for r in world.rows("ticket", "list", "--requester", "dora@filter.EXAMPLE")] == [
+        talk.key
+    ]
+    assert talk.key in [r["ticket"] for r in world.rows("ticket", "list", "-s", "open", "-s", "pending")]
+    assert talk.key not in [r["ticket"] for r in world.rows("ticket", "list", "-s", "solved")]
+    assert world.rows("ticket", "list", "--flagged") == []
+    assert len(world.rows("ticket", "list", "--limit", "1")) == 1
+    assert world.cli("ticket", "list", "--flagged").out == "no tickets\n"
+    for reference in (
+        talk.key.lower(),
+        f"#{talk.key}",
+        talk.key.replace("-", " "),
+        str(talk.ticket["number"]),
+    ):
+        assert world.row("ticket", "show", reference)["ticket"] == talk.key
+    message_id = talk.first_id.strip("<>")
+    assert world.row("explain", message_id)["decision"]["ticket"] == talk.key
+
+
+def test_old_keys_that_are_dropped_are_worth_nothing_any_more(world: World) -> None:
+    """After a theft: what the thief could sign opens nothing; the requester's reply joins by weaker evidence."""
+    talk = world.talk()
+    old = talk.to(ANNE)
+    notice = talk.to(BART)
+    world.cli("keys", "rotate")
+    dropped = world.cli("keys", "rotate", "--drop-old").out
+    assert dropped.endswith("0 older key(s) still verify\n")
+    assert "retired" not in world.cli("keys", "list").out
+    by_agent = world.deliver(reply(BART, notice, "#solved agreed\n"))
+    assert by_agent["quarantine"]["reason"] == "agent-unverified"
+    by_anne = world.deliver(reply(ANNE, old, "Is there news?\n"))["decision"]
+    assert (by_anne["ticket"], by_anne["rule"]) == (talk.key, "stored-message-id")
+    assert by_anne["rejected"][0]["why"].startswith("forged: no key")
+    secrets = (world.data / "keys.json").read_text()
+    assert (world.data / "keys.json").stat().st_mode & 0o077 == 0
+    shown = world.cli("keys", "list").out
+    assert not any(value in shown for value in json_strings(json.loads(secrets)) if len(value) > 20)
+
+
+def json_strings(found: object) -> list[str]:
+    """Every text in a JSON value."""
+    if isinstance(found, dict):
+        return [text for value in found.values() for text in json_strings(value)]
+    if isinstance(found, list):
+        return [text for value in found for text in json_strings(value)]
+    return [found] if isinstance(found, str) else []
+
+
+def test_a_backup_is_a_whole_database(world: World, tmp_path: Path) -> None:
+    """Taken while mail flows; another mailbridge opens it and finds the tickets."""
+    talk = world.talk()
+    data = tmp_path / "data"
+    data.mkdir()
+    assert world.cli("db", "backup", str(data / "mailbridge.db")).code == 0
+    config = tmp_path / "mailbridge.toml"
+    config.write_text('[server]\ndata_dir = "data"\n')
+    there = run_here("ticket", "show", talk.key, "--json", "--config", str(config))
+    assert there.code == 0, there.err
+    assert there.rows[0]["entries"] == talk.ticket["entries"]
+    assert "nothing wrong was found" in run_here("db", "check", "--config", str(config)).out
+    assert world.cli("db", "backup", "/nonexistent/folder/copy.db").code == 73
+
+
+def test_a_port_that_is_taken_is_named(world: World, tmp_path: Path) -> None:
+    """69 and the address; nothing half-started is left."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        config = tmp_path / "mailbridge.toml"
+        text = f'[server]\ndata_dir = "data"\n[smtp]\nlisten = ["127.0.0.1:{port}"]\n'
+        config.write_text(text)
+        command = [*world.argv("run")[:-1], str(config)]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=30)
+    assert done.returncode == os.EX_UNAVAILABLE
+    assert str(port) in done.stderr
+    assert "Traceback" not in done.stderr

@@ -16,6 +16,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from tests.flow.books import Books, Ledgers, idle
 from tests.flow.letters import ANNE, DESK, letter
 from tests.flow.load import Load, until
@@ -28,6 +30,7 @@ HANDS = 4
 FAULTS = ("store_batch_lost",)
 """What may be logged as an error while the database is away."""
 _POLITE = re.compile(r"45[12] 4\.\d\.\d [a-z ,]+")
+pytestmark = pytest.mark.timeout(120)
 SETTINGS = {"delivery": {"timeout": '"20s"'}}
 
 
@@ -85,6 +88,17 @@ def database_of(world: Mortal) -> str:
 
 
 @contextlib.contextmanager
+def _full(folder: Path) -> Iterator[None]:
+    """Nothing is free on the disk of `folder`."""
+    ballast = folder / "ballast"
+    fill(ballast, 0)
+    try:
+        yield
+    finally:
+        ballast.unlink()
+
+
+@contextlib.contextmanager
 def _no_growth(world: Mortal) -> Iterator[None]:
     """No file of the daemon may become larger than its database is now (EFBIG)."""
     size = max(file.stat().st_size for file in (*world.data.glob("mailbridge.db*"), world.log))
@@ -109,6 +123,22 @@ def test_mail_is_put_off_while_another_program_has_locked_the_database(tmp_path:
         other.execute("ROLLBACK")
         other.close()
         recovered(world, load, database_of(world))
+
+
+def test_mail_is_put_off_while_the_disk_is_full(tmp_path: Path) -> None:
+    """Not a byte is left, for the log neither: 451 or 452, nothing half-written, and the daemon stays up. With
+    room again it goes on. Where no file system may be mounted, files that may not grow stand for it."""
+    world = Mortal(tmp_path / "world", settings=SETTINGS, expected=FAULTS)
+    with small_disk(world.data, 96 << 20) as mounted:
+        say("a file system of 96 MiB" if mounted else "not allowed to mount: a limit on the size of files")
+        if mounted:
+            world.log, world.torn = world.data / "daemon.log", True
+        with running(world) as (_, load):
+            for _ in range(2):
+                with _full(world.data) if mounted else _no_growth(world):
+                    press(load, 12)
+                load.settle(30)
+            recovered(world, load, database_of(world))
 
 
 def test_mail_is_put_off_while_files_cannot_grow(tmp_path: Path) -> None:

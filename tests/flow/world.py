@@ -26,7 +26,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from email import policy
 from email.message import EmailMessage
@@ -46,14 +46,15 @@ from tests.flow.letters import ANNE, DESK, Mail, bare, letter, unique
 PATIENCE = 20.0
 """Seconds for what must happen; only a broken test takes them."""
 Row = dict[str, Any]
+Settings = Mapping[str, object]
 T = TypeVar("T")
 
 
 class Post(Protocol):
     """Takes what mailbridge sends."""
 
-    settings: str
-    """The lines of [delivery] that lead here."""
+    settings: Settings
+    """The keys of [delivery] that lead here."""
 
     def mails(self) -> list[Mail]:
         """All that came, in order."""
@@ -71,9 +72,12 @@ class SmtpPost:
         self._thread = threading.Thread(target=self._loop.run_forever, name="sink", daemon=True)
         self._thread.start()
         self.open()
-        self.settings = (
-            f'method = "smtp"\nhost = "127.0.0.1"\nport = {self.sink.port}\nsecurity = "none-on-loopback"'
-        )
+        self.settings: Settings = {
+            "method": "smtp",
+            "host": "127.0.0.1",
+            "port": self.sink.port,
+            "security": "none-on-loopback",
+        }
 
     @property
     def faults(self) -> Faults:
@@ -111,10 +115,9 @@ class SmtpPost:
 class MaildirPost:
     """The embedded default: the folder that mailbridge writes into."""
 
-    settings = 'method = "maildir"'
-
     def __init__(self, path: Path) -> None:
         self._path = path
+        self.settings: Settings = {"method": "maildir"}
 
     def mails(self) -> list[Mail]:
         """All that is in new/, oldest first, with the trace header read off."""
@@ -157,29 +160,16 @@ class Ended:
         return found
 
 
-_CONFIG = """\
-[server]
-data_dir = "data"
-hostname = "mx.desk.example"
-[smtp]
-listen = ["127.0.0.1:{port}"]
-min_free_disk = "0 B"
-[intake]
-workers = 2
-[caps]
-per_recipient = 100000
-per_mailbox = 100000
-per_ticket = 100000
-per_domain = 100000
-total = 100000
-[store]
-{store}
-[delivery]
-{delivery}
-timeout = "2s"
-retry_first = "1s"
-retry_longest = "2s"
-{more}
+_SETTINGS: Mapping[str, Settings] = {
+    "server": {"data_dir": "data", "hostname": "mx.desk.example"},
+    "smtp": {"min_free_disk": "0 B"},
+    "intake": {"workers": 2},
+    "caps": dict.fromkeys(("per_recipient", "per_mailbox", "per_ticket", "per_domain", "total"), 100_000),
+    "store": {},
+    "tickets": {},
+    "delivery": {"timeout": "2s", "retry_first": "1s", "retry_longest": "2s"},
+}
+_PEOPLE = """
 [[mailbox]]
 address = "support@desk.example"
 name = "Example Support"
@@ -196,8 +186,8 @@ name = "Bart Vos"
 class World:
     """The daemon, its folder, and where its mail goes. A context manager: started on entry, stopped at exit.
 
-    `more` are lines of TOML between [delivery] and the mailboxes; `extra` is added at the end. Errors in the
-    daemon's log fail the test at exit, unless their event is in `expected`.
+    `settings` are keys by table of mailbridge.toml; `extra` is added at its end. Errors in the daemon's log fail
+    the test at exit, unless their event is in `expected`.
     """
 
     def __init__(
@@ -207,7 +197,7 @@ class World:
         maildir: bool = False,
         url: str = "",
         password: str = "",
-        more: str = "",
+        settings: Mapping[str, Settings] | None = None,
         extra: str = "",
         expected: Sequence[str] = (),
     ) -> None:
@@ -220,14 +210,20 @@ class World:
         self.smtp: SmtpPost | None = None if maildir else SmtpPost()
         self.post: Post = self.smtp or MaildirPost(self.data / "outgoing")
         self.port = free_port()
-        store = f'url = "{url}"' if url else ""
+        store: dict[str, object] = {"url": url} if url else {}
         if password:
             secret = folder / "password"
             secret.write_text(password)
             secret.chmod(0o600)
-            store += '\npassword_file = "password"'
-        text = _CONFIG.format(port=self.port, store=store, delivery=self.post.settings, more=more)
-        self.config.write_text(text + extra)
+            store["password_file"] = "password"
+        doors: dict[str, Settings] = {
+            "smtp": {"listen": [f"127.0.0.1:{self.port}"]},
+            "store": store,
+            "delivery": self.post.settings,
+        }
+        wanted = settings or {}
+        tables = [_table(n, given, doors.get(n, {}), wanted.get(n, {})) for n, given in _SETTINGS.items()]
+        self.config.write_text("".join(tables) + _PEOPLE + extra)
         self.killed = False
         self._daemon: subprocess.Popen[bytes] | None = None
         self._parts: Parts | None = None
@@ -501,6 +497,12 @@ def free_port() -> int:
 @functools.lru_cache(maxsize=4096)
 def _subject(data: bytes) -> str:
     return str(email.message_from_bytes(data, policy=policy.default)["Subject"] or "")
+
+
+def _table(name: str, *settings: Settings) -> str:
+    """A table of TOML: what comes later wins. Text, numbers, truth and lists of text are written as in JSON."""
+    keys = {key: value for each in settings for key, value in each.items()}
+    return f"[{name}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in keys.items())
 
 
 def _log_line(line: str) -> Row:
