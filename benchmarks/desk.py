@@ -23,7 +23,7 @@ from benchmarks.harness import family, wait_until
 from benchmarks.load import Mail
 from mailbridge.config_load import load
 from mailbridge.parts import Parts
-from mailbridge.store import outbox as outbox_store
+from mailbridge.store import outbox_control
 from mailbridge.store.engine import Connection
 from mailbridge.store.tables import inbound, outbox, outbox_data, outbox_recipient
 from tests.postgres import PASSWORD, PostgresServer
@@ -154,7 +154,7 @@ class Desk:
     def hold(self) -> None:
         """Let nothing leave."""
         now = datetime.now(UTC)
-        self.parts.database.write(lambda conn: outbox_store.hold(conn, "benchmark", now))
+        self.parts.database.write(lambda conn: outbox_control.hold(conn, "benchmark", now))
 
     def replies(self, count: int, size: int, series: str = "a") -> list[Mail]:
         """Replies to the newest `count` acknowledgements, from those who got them."""

@@ -251,7 +251,7 @@ class Smtp(Section):
     )
     tls_certificate: OptionalPath = None
     tls_key: OptionalPath = None
-    max_message: Size = 30 << 20
+    max_message: Size = 36 << 20
     max_connections: int = Field(default=200, ge=1)
     max_connections_per_address: int = Field(default=20, ge=1)
     max_recipients: int = Field(default=100, ge=1)

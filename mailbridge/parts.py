@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 from functools import cached_property
-from pathlib import Path
 
 from mailbridge.clock import SystemClock, SystemIds
 from mailbridge.config import Settings
 from mailbridge.core.ports import Clock, Ids
 from mailbridge.core.retry import RetryPolicy
-from mailbridge.edge.templates import load_templates
+from mailbridge.edge.templates import DEFAULT_DIR, load_templates
 from mailbridge.service.desk import Desk
 from mailbridge.service.intake import Intake
 from mailbridge.service.keys import KeyFile
@@ -68,7 +67,7 @@ class Parts:
     @cached_property
     def mailer(self) -> Mailer:
         """Makes mails from the templates."""
-        return Mailer(load_templates(TEMPLATES, self.settings.tickets.templates_dir), self.ids)
+        return Mailer(load_templates(DEFAULT_DIR, self.settings.tickets.templates_dir), self.ids)
 
     @cached_property
     def caps(self) -> CapLimits:
@@ -132,6 +131,3 @@ class Parts:
         """Commit what is queued and let go."""
         if "database" in self.__dict__:
             self.database.close()
-
-
-TEMPLATES = Path(__file__).with_name("templates")

@@ -183,7 +183,7 @@ def test_check_says_what_a_good_file_means(folder: Folder) -> None:
     assert text.startswith(f"{folder.file}: good\n")
     for told in (
         "127.0.0.1:8025",
-        "30 MiB",
+        "36 MiB",
         "support@localhost",
         "var/outgoing",
         "for ever",

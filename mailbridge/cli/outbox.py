@@ -26,11 +26,14 @@ def list_outbox(
     """One line per recipient, newest first: state, attempts, the last reply of the other side."""
     from mailbridge.cli.output import print_all_json, print_table, when
     from mailbridge.core.tokens import display_key
-    from mailbridge.store import outbox
+    from mailbridge.store import outbox_control
+    from mailbridge.store.outbox import hold_reason
 
     with parts_of(config) as parts:
-        rows = parts.database.read(lambda conn: outbox.listed(conn, everything=everything, limit=limit))
-        held = parts.database.read(outbox.hold_reason)
+        rows = parts.database.read(
+            lambda conn: outbox_control.listed(conn, everything=everything, limit=limit)
+        )
+        held = parts.database.read(hold_reason)
     if json:
         print_all_json(
             {
@@ -64,11 +67,11 @@ def list_outbox(
 @app.command()
 def retry(number: MaybeId = None, config: ConfigOption = None) -> None:
     """Try failed, unknown and waiting mails again at once."""
-    from mailbridge.store import outbox
+    from mailbridge.store import outbox_control
 
     with parts_of(config) as parts:
         now = parts.clock.now()
-        count = parts.database.write(lambda conn: outbox.retry(conn, number, now))
+        count = parts.database.write(lambda conn: outbox_control.retry(conn, number, now))
     if number is not None and not count:
         raise fail(f"no mail {number} waits, has failed or is unknown", exits.UNAVAILABLE)
     print(f"{count} mail(s) will be tried again")
@@ -82,22 +85,22 @@ def hold(
     config: ConfigOption = None,
 ) -> None:
     """Stop all sending until `release`. Mail goes on being taken in and queued."""
-    from mailbridge.store import outbox
+    from mailbridge.store import outbox_control
 
     with parts_of(config) as parts:
         now = parts.clock.now()
-        parts.database.write(lambda conn: outbox.hold(conn, f"{why} ({operator()})", now))
+        parts.database.write(lambda conn: outbox_control.hold(conn, f"{why} ({operator()})", now))
     print("sending is on hold; `mailbridge outbox release` lifts it")
 
 
 @app.command()
 def release(number: MaybeId = None, config: ConfigOption = None) -> None:
     """Lift the hold and let held mails go; with an id only that mail."""
-    from mailbridge.store import outbox
+    from mailbridge.store import outbox_control
 
     with parts_of(config) as parts:
         now = parts.clock.now()
-        count = parts.database.write(lambda conn: outbox.release(conn, number, now))
+        count = parts.database.write(lambda conn: outbox_control.release(conn, number, now))
     if number is not None and not count:
         raise fail(f"no mail {number} is held", exits.UNAVAILABLE)
     print(f"{count} held mail(s) released" + ("" if number is not None else "; sending goes on"))

@@ -15,13 +15,13 @@ def show(parts: Parts, *, as_json: bool) -> None:
     """Print it."""
     from mailbridge import __version__
     from mailbridge.daemon import running_pid
-    from mailbridge.store import inbound, outbox, views
+    from mailbridge.store import inbound, outbox, outbox_control, views
 
     def read(conn: Connection) -> tuple[dict[str, int], dict[str, int], dict[str, int], str, int]:
         return (
             inbound.counts(conn),
             views.counts(conn),
-            outbox.counts(conn),
+            outbox_control.counts(conn),
             outbox.hold_reason(conn),
             views.flagged(conn),
         )

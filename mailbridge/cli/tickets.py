@@ -144,6 +144,7 @@ def ticket_record(conn: Connection, number: int) -> dict[str, Any]:
                 "data": jsonlib.loads(e.data) if e.data else {},
                 "subject": e.subject,
                 "text": e.reply,
+                "cut": e.cut,
                 "message_id": e.message_id,
                 "inbound_id": e.inbound_id,
                 "attachments": [

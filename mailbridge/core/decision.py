@@ -142,7 +142,8 @@ class OpenTicket:
     requester: Address
     collaborators: tuple[Address, ...]
     priority: Priority
-    priority_why: str
+    by_rule: str
+    """The rule that set the priority; '' when it is the mailbox's default."""
     claims: TicketFacts | None
     follow_up_of: TicketFacts | None
     drafts: tuple[Draft, ...]

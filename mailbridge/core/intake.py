@@ -169,7 +169,7 @@ def _new_request(case: Case, follow_up_of: TicketFacts | None = None) -> d.Decis
     sender, match = case.sender, case.match
     if sender is None:
         return quarantine(case, QuarantineReason.NO_IDENTITY, "nobody to answer")
-    priority, why = _priority(case)
+    priority, rule = _priority(case)
     withheld = _withhold_acknowledgement(case)
     drafts: tuple[d.Draft, ...] = ()
     if case.policy.acknowledge and not withheld:
@@ -185,7 +185,7 @@ def _new_request(case: Case, follow_up_of: TicketFacts | None = None) -> d.Decis
         sender,
         _collaborators(case, exclude={sender.key}),
         priority,
-        why,
+        rule,
         match.claims,
         follow_up_of,
         drafts,
@@ -222,7 +222,7 @@ def _priority(case: Case) -> tuple[Priority, str]:
         if rule.mailboxes and case.mailbox not in rule.mailboxes:
             continue
         return rule.priority, f"rule {rule.name}".strip()
-    return case.policy.default_priority, "default of the mailbox"
+    return case.policy.default_priority, ""
 
 
 def _withhold_acknowledgement(case: Case) -> str:

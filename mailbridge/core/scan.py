@@ -21,7 +21,7 @@ from mailbridge.core.text import header_text
 class ParseLimits:
     """What a mail may hold and still be read. Sizes in bytes."""
 
-    max_message: int = 30 << 20
+    max_message: int = 36 << 20
     """25 MB of attachments in base64 need 34 MB; what providers accept in total ends between 25 and 35 MB."""
     max_header_block: int = 256 << 10
     """Real header sections stay below 64 KB even with long Received and ARC chains."""

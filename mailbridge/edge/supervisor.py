@@ -23,7 +23,6 @@ class Supervisor:
         self._log = log
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._failed: dict[str, tuple[float, BaseException]] = {}
-        self.restarts = 0
 
     def start(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         """Run `work` under this name; when it raises it is run again, when it returns it is done."""
@@ -45,7 +44,6 @@ class Supervisor:
                 error = failure
             if loop.time() - began > STEADY:
                 pause = FIRST_PAUSE
-            self.restarts += 1
             if isinstance(error, StoreUnavailable):  # expected of any database at times: a line, no traceback
                 pause = min(LONGEST_WITHOUT_STORE, pause)
                 self._log.warning("task.waits_for_store", task=name, why=str(error), restart_in=pause)

@@ -11,7 +11,7 @@ from typing import assert_never
 from mailbridge.core import decision as d
 from mailbridge.core.mail import Address, BounceRecipient, ParsedMail
 from mailbridge.core.match import Dismissed, Match, Rule
-from mailbridge.core.ticket import TicketState
+from mailbridge.core.ticket import Change, TicketState
 from mailbridge.store import inbound, outbox, people, tickets
 from mailbridge.store.engine import Connection
 from mailbridge.store.inbound import Finish, StoredMail
@@ -71,8 +71,12 @@ def write(conn: Connection, works: Sequence[Work]) -> list[Receipt]:
     entries = iter(tickets.insert_entries(conn, written))
     entry_ids = [next(entries) if place.entry else None for place in places]
     for work, place in zip(works, places, strict=True):
-        if isinstance(work.decision, d.Append):
-            _append(conn, work, work.decision, place, contacts)
+        match work.decision:
+            case d.Append() as decision:
+                _append(conn, work, decision, place, contacts)
+            case d.OpenTicket(priority=priority, by_rule=rule) if rule and place.ticket_id is not None:
+                change = Change("priority", "", priority, rule)
+                tickets.insert_events(conn, place.ticket_id, (change,), channel=work.channel, now=work.now)
     mails = [
         Queued(mail, place.ticket_id, entry_id, work.now)
         for work, place, entry_id in zip(works, places, entry_ids, strict=True)
@@ -215,6 +219,8 @@ def _entry(
         subject=mail.subject[:1000],
         text=mail.text,
         reply=words,
+        # An agent's cut is our own notification, with its token: that is in the raw mail, and nowhere else.
+        cut=mail.cut if agent_id is None else "",
         html=mail.html,
         message_id=mail.message_id if message_id is None else message_id,
         contact_id=contact_id,

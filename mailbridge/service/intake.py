@@ -19,7 +19,7 @@ from functools import partial
 
 from mailbridge.core import decision as d
 from mailbridge.core.agent_words import sendable
-from mailbridge.core.case import Case, IntakePolicy
+from mailbridge.core.case import Case
 from mailbridge.core.decision import QuarantineReason, Reason, Trust, Verdict
 from mailbridge.core.facts import Facts, TicketFacts
 from mailbridge.core.intake import decide
@@ -222,7 +222,7 @@ class Intake:
         case = Case(stored.mailbox, stored.envelope, parsed, asked.keys, facts, policy, now)
         decision = self._decide(case)
         key = new_ticket_key(self._ids.token(7)) if isinstance(decision, d.OpenTicket) else ""
-        outgoing = self._compose(stored, parsed, decision, key, facts, policy, ring)
+        outgoing = self._compose(stored, parsed, decision, key, ring)
         return self._as_work(stored, parsed, decision, outgoing, key, started)
 
     def _compose(
@@ -231,8 +231,6 @@ class Intake:
         mail: ParsedMail,
         decision: d.Decision,
         key: str,
-        facts: Facts,
-        policy: IntakePolicy,
         ring: KeyRing,
     ) -> tuple[NewOutgoing, ...]:
         if isinstance(decision, d.Quarantine) or not decision.drafts:

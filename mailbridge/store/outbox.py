@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from mailbridge.core.address import domain_of
 from mailbridge.core.facts import SentMail
@@ -20,7 +20,7 @@ from mailbridge.store.caps import Counted, folded
 from mailbridge.store.rows import AnyRow, new_ids
 from mailbridge.store.tables import daemon_state, outbox, outbox_data, outbox_recipient, ticket
 
-_HOLD = "outbox_hold"
+HOLD = "outbox_hold"
 # The row takes the first of these that any recipient is in.
 _ORDER = ("sending", "queued", "retry", "held", "unknown", "failed", "sent")
 
@@ -349,7 +349,7 @@ _SETTLE = (
 _SETTLE_UNTIL = _SETTLE.values(next_attempt_at=bindparam("b_when"))
 
 
-def _settle(conn: Connection, number: int, next_attempt_at: datetime | None) -> None:
+def settle(conn: Connection, number: int, next_attempt_at: datetime | None) -> None:
     """Bring the row's state in line with its recipients'."""
     states = set(conn.execute(_RECIPIENT_STATES, {"id": number}).scalars())
     _settle_as(conn, number, states, next_attempt_at)
@@ -396,7 +396,7 @@ def bounced(conn: Connection, number: int, address: str, reply: str, now: dateti
             .values(state="failed", last_reply=reply[:500], updated_at=now)
         )
     if hit:
-        _settle(conn, number, None)
+        settle(conn, number, None)
 
 
 # ---------------------------------------------------------------- facts
@@ -435,81 +435,12 @@ def ours_among(conn: Connection, message_ids: Sequence[str]) -> set[str]:
     return set(conn.execute(_OWN, {"ids": list(message_ids)}).scalars())
 
 
-# ---------------------------------------------------------------- for operators
-
-
-def hold(conn: Connection, why: str, now: datetime) -> None:
-    """Stop all sending until `release`."""
-    conn.execute(delete(daemon_state).where(daemon_state.c.name == _HOLD))
-    conn.execute(insert(daemon_state).values(name=_HOLD, value=why, at=now))
-
-
-_HELD = select(daemon_state.c.value).where(daemon_state.c.name == _HOLD)
+_HELD = select(daemon_state.c.value).where(daemon_state.c.name == HOLD)
 
 
 def hold_reason(conn: Connection) -> str:
     """Why nothing is sent; '' when sending goes on."""
     return conn.execute(_HELD).scalar() or ""
-
-
-def release(conn: Connection, number: int | None, now: datetime) -> int:
-    """Lift the hold, and let held mails go (one, or all). How many mails were let go."""
-    if number is None:
-        conn.execute(delete(daemon_state).where(daemon_state.c.name == _HOLD))
-    return _requeue(conn, ("held",), number, now)
-
-
-def retry(conn: Connection, number: int | None, now: datetime) -> int:
-    """Try failed, unknown and waiting mails again at once (one, or all). How many."""
-    return _requeue(conn, ("failed", "unknown", "retry"), number, now)
-
-
-def _requeue(conn: Connection, states: tuple[str, ...], number: int | None, now: datetime) -> int:
-    query = select(outbox_recipient.c.outbox_id).where(outbox_recipient.c.state.in_(states)).distinct()
-    if number is not None:
-        query = query.where(outbox_recipient.c.outbox_id == number)
-    ids = list(conn.execute(query).scalars())
-    for each in ids:
-        conn.execute(
-            update(outbox_recipient)
-            .where(outbox_recipient.c.outbox_id == each, outbox_recipient.c.state.in_(states))
-            .values(state="queued", updated_at=now)
-        )
-        conn.execute(update(outbox).where(outbox.c.id == each).values(attempts=0))
-        _settle(conn, each, now)
-    return len(ids)
-
-
-def listed(conn: Connection, *, everything: bool, limit: int = 200) -> Sequence[AnyRow]:
-    """One line per recipient, newest mail first; without `everything` only what is not sent."""
-    query = (
-        select(
-            outbox.c.id,
-            outbox.c.kind,
-            outbox.c.mailbox,
-            outbox.c.subject,
-            outbox.c.message_id,
-            outbox.c.created_at,
-            outbox.c.next_attempt_at,
-            ticket.c.key.label("ticket"),
-            outbox_recipient.c.address.label("recipient"),
-            outbox_recipient.c.state,
-            outbox_recipient.c.attempts,
-            outbox_recipient.c.last_reply,
-        )
-        .select_from(outbox.join(outbox_recipient).outerjoin(ticket, ticket.c.id == outbox.c.ticket_id))
-        .order_by(outbox.c.id.desc(), outbox_recipient.c.address)
-        .limit(limit)
-    )
-    if not everything:
-        query = query.where(outbox_recipient.c.state != "sent")
-    return conn.execute(query).all()
-
-
-def counts(conn: Connection) -> dict[str, int]:
-    """Recipients by state."""
-    rows = conn.execute(select(outbox_recipient.c.state, func.count()).group_by(outbox_recipient.c.state))
-    return {str(state): int(count) for state, count in rows}
 
 
 def release_leases(conn: Connection, now: datetime, but: Collection[int] = ()) -> int:
@@ -525,5 +456,5 @@ def release_leases(conn: Connection, now: datetime, but: Collection[int] = ()) -
             .where(outbox_recipient.c.outbox_id == number, outbox_recipient.c.state == "sending")
             .values(state="retry", last_reply="the sender was stopped while sending", updated_at=now)
         )
-        _settle(conn, number, now)
+        settle(conn, number, now)
     return len(ids)

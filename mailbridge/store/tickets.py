@@ -216,6 +216,7 @@ class NewEntry:
     subject: str = ""
     text: str = ""
     reply: str = ""
+    cut: str = ""
     html: str = ""
     message_id: str = ""
     contact_id: int | None = None
@@ -363,6 +364,7 @@ def insert_entries(conn: Connection, new: Sequence[tuple[int, NewEntry]]) -> lis
                 "subject": one.subject,
                 "text": one.text,
                 "reply": one.reply,
+                "cut": one.cut,
                 "html": one.html,
                 "message_id": one.message_id,
                 "inbound_id": one.inbound_id,

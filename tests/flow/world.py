@@ -38,7 +38,7 @@ from mailbridge.cli.app import run_args
 from mailbridge.config_load import load
 from mailbridge.core.tokens import parse_key
 from mailbridge.parts import Parts
-from mailbridge.store import inbound, outbox, views
+from mailbridge.store import inbound, outbox_control, views
 from mailbridge.store.engine import Database
 from tests.edge.smtp_sink import Faults, Sink
 from tests.flow.letters import ANNE, DESK, Mail, bare, letter, unique
@@ -413,7 +413,7 @@ class World:
         """Wait until nothing waits in the outbox any more."""
 
         def done() -> bool:
-            return not {"queued", "sending", "retry"} & set(self.database.read(outbox.counts))
+            return not {"queued", "sending", "retry"} & set(self.database.read(outbox_control.counts))
 
         self.until(done, "the outbox should be empty")
 

@@ -22,7 +22,7 @@ from mailbridge.core.tokens import Token, TokenKind
 from mailbridge.parts import Parts
 from mailbridge.service.commit import Receipt
 from mailbridge.service.intake import Intake
-from mailbridge.store import inbound, outbox
+from mailbridge.store import inbound, outbox_control
 from mailbridge.store.engine import StoreUnavailable
 from mailbridge.store.inbound import StoredMail
 from mailbridge.store.tables import attachment, blob, entry, ticket
@@ -223,7 +223,7 @@ def test_a_mail_that_cannot_be_written_is_kept_apart_and_its_batch_is_not(parts:
         ("quarantine", "internal"),
         ("open", "new-request"),
     ]
-    assert parts.database.read(outbox.counts) == {"queued": 2}
+    assert parts.database.read(outbox_control.counts) == {"queued": 2}
 
 
 def test_a_mail_claimed_by_another_in_the_meantime_is_left_to_it(parts: Parts, clock: FakeClock) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,12 +12,13 @@ import pytest
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from mailbridge.core import decision as d
-from mailbridge.core.case import Case
+from mailbridge.core.case import Case, PriorityRule
 from mailbridge.core.decision import QuarantineReason
 from mailbridge.core.intake import decide
 from mailbridge.core.parse import parse_mail
+from mailbridge.core.ticket import Priority
 from mailbridge.service.intake import Intake, Unreadable
-from mailbridge.store import inbound, outbox
+from mailbridge.store import inbound, outbox, outbox_control
 from mailbridge.store.outbox import NewOutgoing
 from tests.fakes import FakeClock, FakeIds
 from tests.service.office import (
@@ -288,5 +290,29 @@ def test_mail_over_the_total_cap_is_held_until_somebody_releases_it(office: Offi
     claimed = office.parts.sending.claim(100)
     assert len([item for item in claimed if item.kind == "acknowledgement"]) == 8
     now = office.clock.now()
-    assert office.parts.database.write(lambda conn: outbox.release(conn, None, now)) == 2
+    assert office.parts.database.write(lambda conn: outbox_control.release(conn, None, now)) == 2
     assert len(office.parts.sending.claim(100)) == 2
+
+
+def test_a_rule_that_sets_the_priority_is_written_in_the_history(office: Office) -> None:
+    """Whoever wonders why it is S1 sees which rule said so; the mailbox's default needs no word."""
+    urgent = (PriorityRule(Priority.S1, subject_tags=("S1",), name="1"),)
+
+    def by_rules(case: Case) -> d.Decision:
+        return decide(replace(case, policy=replace(case.policy, rules=urgent)))
+
+    for subject in ("All quiet", "[S1] All down"):
+        office.accept(letter(subject=subject, message_id=f"<{len(subject)}@customer.example>"))
+    office.work(intake_with(office, by_rules))
+    events = [(e.ticket_id, e.event, json.loads(e.data)) for e in office.rows("entry") if e.kind == "event"]
+    assert events == [(2, "priority", {"from": "", "to": "S1", "why": "rule 1"})]
+
+
+def test_what_was_cut_of_a_customers_mail_is_kept_and_of_an_agents_is_not(office: Office) -> None:
+    """A quote can be shown on demand; an agent's quote is our own notification, with its token."""
+    office.receive(letter(words="It burns.\r\n\r\n-- \r\nAnne, second floor"))
+    assert office.receive(answer(office, "Unplug it.\r\n\r\n-- \r\nBart"), mail_from=BART).action == "append"
+    mail, reply = (e for e in office.rows("entry") if e.kind in ("mail", "reply"))
+    assert "second floor" in mail.cut
+    assert "second floor" not in mail.reply
+    assert reply.cut == ""
