@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from mailbridge.config import Smtp
 from tests.flow.letters import BART, DESK, letter, reply, unique
 from tests.flow.world import World, environment, run_here
 
@@ -284,7 +285,7 @@ def test_a_file_is_injected_as_it_is(world: World, tmp_path: Path) -> None:
     number = int(done.out.split()[2])
     assert world.cli("quarantine", "raw", str(number)).raw == file.read_bytes()
     assert "we had it before" in world.cli("inject", str(file)).out
-    file.write_bytes(RAW + b"x" * (31 << 20))
+    file.write_bytes(RAW + b"x" * Smtp().max_message)
     refused = world.cli("inject", str(file))
     assert (refused.code, "smtp.max_message" in refused.err) == (65, True)
 
